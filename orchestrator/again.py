@@ -1,0 +1,80 @@
+"""One recorded cell again: the same samples, the same image by its id, in a folder of its own beside the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import LockstepError, Unavailable
+from orchestrator.identity import samples_sha256
+from orchestrator.job import Prediction
+from orchestrator.jobs import CellStages, PlannedJob, cell_jobs
+from orchestrator.layout import RunLayout, slug
+from orchestrator.records import Record, RunFile, read_run
+from orchestrator.samples import read_lines
+from orchestrator.session import Request, Session, open_session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    """A recorded cell, ready to run again; `images` are the recorded ids."""
+
+    record: Record
+    session: Session
+    place: CellStages
+    jobs: tuple[PlannedJob, ...]
+    images: Mapping[str, str]
+
+
+def prepare(run: RunLayout, record: Record, environ: Mapping[str, str], *, name: str = "repro") -> Again:
+    """Open the run's frozen registry and plan the one cell.
+
+    Raises LockstepError where the samples cannot be the recorded ones, Unavailable where weights or data are gone.
+    """
+    file = read_run(run)
+    if file is None:
+        raise LockstepError(f"{run.run_json} is not there: nothing says what this run was")
+    session = open_session(_request(run, record, file), environ)
+    plan = session.plan(session.known_indexes())
+    planned = plan.cells[0]
+    if planned.skipped:
+        raise Unavailable(f"{record.model} × {record.benchmark}: {planned.skipped}")
+    if planned.chosen is None or samples_sha256(planned.chosen.ids) != record.samples_sha256:
+        raise LockstepError(
+            f"{record.benchmark}: the samples of this run cannot be chosen again, its data or index changed since; "
+            f"run it anew: python run_matrix.py --models {record.model} --benchmarks {record.benchmark}"
+        )
+    folder = RunLayout(root=run.root / name / slug(f"{record.model}@{record.environment}") / slug(record.benchmark))
+    jobs, places = cell_jobs(
+        session.registry, folder, [planned], dict(session.models), dict(session.data), seed=file.seed
+    )
+    images = {
+        environment: str(described["image"]) for environment, described in file.images.items() if described.get("image")
+    }
+    return Again(record=record, session=session, place=places[0], jobs=tuple(jobs), images=images)
+
+
+def _request(run: RunLayout, record: Record, file: RunFile) -> Request:
+    frozen = run.root / "jobs" / "registry.yaml"
+    frozen.parent.mkdir(exist_ok=True)
+    frozen.write_text(json.dumps(file.registry, indent=1), encoding="utf-8")  # JSON is YAML
+    return Request(
+        registry=frozen,
+        outputs=run.root.parent,
+        models=(record.model,),
+        benchmarks=(record.benchmark,),
+        environments=(record.environment,),
+        limit=file.limit,
+        limit_mode=file.limit_mode,
+        executor=file.executor,
+        seed=file.seed,
+    )
+
+
+def equal_answers(before: Path, after: Path) -> tuple[int, int]:
+    """How many samples have the same raw answer in two `predictions.jsonl`, and how many are in both."""
+    first, second = ({line.value.id: line.value for line in read_lines(p, Prediction).lines} for p in (before, after))
+    both = first.keys() & second.keys()
+    return sum(first[i].answer == second[i].answer for i in both), len(both)

@@ -1,0 +1,73 @@
+"""Puts the parts together: which image or venv an environment of a registry is, and the executor that runs in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from orchestrator.environments import EnvironmentSpec
+from orchestrator.executors import Backing, choose
+from orchestrator.executors.protocol import Executor
+from orchestrator.executors.venv_install import Recipe
+from orchestrator.images import ImageInfo
+from orchestrator.layout import ProjectLayout
+from orchestrator.registry.load import Registry
+
+
+def spec_of(registry: Registry, layout: ProjectLayout, name: str) -> EnvironmentSpec:
+    """The environment as images and venvs know it."""
+    entry = registry.environments[name]
+    return EnvironmentSpec(
+        name=name, transformers=entry.transformers, python=entry.python, lock=layout.locks / f"{name}.txt"
+    )
+
+
+def specs_of(registry: Registry, layout: ProjectLayout) -> list[EnvironmentSpec]:
+    """All environments of a registry."""
+    return [spec_of(registry, layout, name) for name in registry.environments]
+
+
+def open_executor(
+    name: str,
+    registry: Registry,
+    layout: ProjectLayout,
+    *,
+    unsandboxed: bool,
+    say: Callable[[str], None],
+    environ: Mapping[str, str] = os.environ,
+) -> Executor:
+    """The executor of that name. Raises Unavailable where it is not here."""
+
+    def resolve_image(environment: str) -> ImageInfo:
+        from orchestrator.images import require
+
+        return require(spec_of(registry, layout, environment), layout=layout, environ=environ)
+
+    def recipe(environment: str) -> Recipe:
+        from orchestrator.locks import check_command, sync_commands
+
+        spec = spec_of(registry, layout, environment)
+
+        def install(uv: str, python: Path) -> list[list[str]]:
+            return sync_commands(environment, uv=uv, python=python, folder=layout.locks)
+
+        # -I: the script's folder, whose module names are the runner's own business, stays off the path
+        check = ["-I", *check_command(spec, layout=layout)]
+        return Recipe(lock=spec.lock, install=install, check=check, python=spec.python)
+
+    def uv() -> str:
+        from orchestrator.locks.lockers import uv_path
+
+        return uv_path()
+
+    backing = Backing(
+        root=layout.root,
+        resolve_image=resolve_image,
+        recipe=recipe,
+        uv=uv,
+        venvs=layout.venvs,
+        runner=layout.runner,
+        unsandboxed=unsandboxed,
+    )
+    return choose(name, backing, say=say, environ=environ)

@@ -1,0 +1,218 @@
+"""The command line: parses, hands over to a verb, and is the only place that turns errors into exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from orchestrator import __version__
+from orchestrator.errors import Exit, LockstepError, did_you_mean
+
+# verb → (module of orchestrator.verbs, function)
+VERBS = {
+    "run": ("run", "run"),
+    "plan": ("run", "plan"),
+    "report": ("reading", "report"),
+    "show": ("reading", "show"),
+    "repro": ("again", "repro"),
+    "shell": ("again", "shell"),
+    "registry": ("catalogue", "registry"),
+    "schemas": ("catalogue", "schemas"),
+    "images": ("node", "images"),
+    "base-image": ("node", "base_image"),
+    "locks": ("node", "locks"),
+    "doctor": ("node", "doctor"),
+    "clean": ("node", "clean"),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says one line instead of the usage block, with a guess at what was meant."""
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """Like parse_args, with a guess at what an unknown option meant."""
+        arguments, extra = self.parse_known_args(words)
+        if extra:
+            verb = self.of_verb(getattr(arguments, "verb", ""))
+            options = [o for action in verb._actions for o in action.option_strings]
+            verb.error(f"unknown argument {extra[0]}{did_you_mean(extra[0].split('=')[0], options)}")
+        return arguments
+
+    def of_verb(self, verb: str) -> argparse.ArgumentParser:
+        """The parser of one verb; itself where there is none."""
+        found = [
+            a.choices[verb] for a in self._actions if isinstance(a, argparse._SubParsersAction) and verb in a.choices
+        ]
+        return found[0] if found else self
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message} (python run_matrix.py {_verb(self)}--help)", file=sys.stderr)
+        raise SystemExit(Exit.USAGE)
+
+
+def _verb(parser: argparse.ArgumentParser) -> str:
+    words = parser.prog.split()[1:]
+    return " ".join(words) + " " if words else ""
+
+
+def _duration(text: str) -> float:
+    """Seconds of `90`, `90s`, `30m`, `2h`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if not match or float(match[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 90s, 30m or 2h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
+    return int(text)
+
+
+def _terms(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--registry", default="registry.yaml", help="registry file (default: registry.yaml)")
+    parser.add_argument("--output-root", default="outputs", help="where runs are kept (default: outputs)")
+
+
+def _selection(parser: argparse.ArgumentParser) -> None:
+    _terms(parser)
+    names = "names, globs, tag:NAME, all; comma lists"
+    parser.add_argument("--models", action="append", metavar="TERMS", help=f"{names} (default: all)")
+    parser.add_argument("--benchmarks", action="append", metavar="TERMS", help=f"{names} (default: all)")
+    parser.add_argument(
+        "--environments", action="append", metavar="TERMS", help="run models in these of their environments, or `all`"
+    )
+    parser.add_argument("--suite", help="a named selection of the registry")
+    parser.add_argument(
+        "--limit", type=_positive, metavar="N", help="N scored units per benchmark; groups are never cut"
+    )
+    parser.add_argument(
+        "--limit-mode", choices=("spread", "head"), default="spread", help="spread over categories, or the first N"
+    )
+    parser.add_argument("--executor", choices=("auto", "docker", "podman", "venv"), default="auto")
+    parser.add_argument(
+        "--unsandboxed", action="store_true", help="venv executor: allow models that run their own code"
+    )
+    parser.add_argument("--gpus", metavar="LIST", help="use these GPUs only (indices or UUIDs)")
+    parser.add_argument(
+        "--jobs",
+        type=_positive,
+        default=None,
+        metavar="N",
+        help="jobs without a GPU side by side (default: 1 per 2 cores)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="for generation alone; never changes which samples are chosen"
+    )
+    parser.add_argument("--timeout", type=_duration, metavar="TIME", help="end a job after this long: 90s, 30m, 2h")
+    parser.add_argument("--json", action="store_true", help="print JSON on standard output, nothing else")
+    stop = parser.add_mutually_exclusive_group()
+    stop.add_argument("--keep-going", action="store_true", help="go on after a failure (default)")
+    stop.add_argument("--fail-fast", action="store_true", help="stop at the first failure")
+
+
+def _run_parser(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    run = verbs.add_parser("run", help="run the matrix (the verb may be left out)")
+    _selection(run)
+    run.add_argument("--plan", action="store_true", help="print what would run, and start nothing")
+    _selection(verbs.add_parser("plan", help="print what would run, on what, what is skipped and why"))
+
+
+def _reading_parsers(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    report = verbs.add_parser("report", help="rebuild a run's report from its records")
+    report.add_argument("run", nargs="?", default="latest", help="run id or its unique start (default: latest)")
+    report.add_argument("--output-root", default="outputs")
+    report.add_argument("--json", action="store_true")
+    show = verbs.add_parser("show", help="a cell's samples: question, reference, answer, parsed, error")
+    again = [show]
+    for verb, text in (("repro", "print and run one cell again, by image id"), ("shell", "a shell where a model runs")):
+        again.append(verbs.add_parser(verb, help=text))
+    for parser in again:
+        parser.add_argument("model")
+        if parser is not again[2]:
+            parser.add_argument("benchmark")
+        parser.add_argument("--run", default="latest", help="run id or its unique start (default: latest)")
+        parser.add_argument("--environment", help="where a model ran in several")
+        parser.add_argument("--output-root", default="outputs")
+    show.add_argument("--failed", action="store_true", help="only failed and wrong samples")
+    show.add_argument("--json", action="store_true")
+    again[1].add_argument("--print", action="store_true", dest="print_only", help="print the command, run nothing")
+
+
+def _node_parsers(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    registry = verbs.add_parser("registry", help="check the registry, or list it as tables")
+    registry.add_argument("action", choices=("check", "list"))
+    _terms(registry)
+    registry.add_argument("--json", action="store_true")
+    schemas = verbs.add_parser("schemas", help="write schemas/ from the models")
+    schemas.add_argument("--check", action="store_true", help="fail where a file is stale")
+    images = verbs.add_parser("images", help="build, list or prune the images")
+    images.add_argument("environment", nargs="*", help="default: all of the registry")
+    images.add_argument("--list", action="store_true", help="what is built, and its ids")
+    images.add_argument("--tags", action="store_true", help="the tags alone, for docker save")
+    images.add_argument("--prune", action="store_true", help="remove images of older inputs")
+    _terms(images)
+    base = verbs.add_parser("base-image", help="make the base image with debootstrap, without a container registry")
+    _terms(base)
+    locks = verbs.add_parser("locks", help="make requirements-locks/<environment>.txt from its .in")
+    locks.add_argument("environment", nargs="*", help="default: all")
+    locks.add_argument("--check", action="store_true", help="fail where a lock is stale or edited by hand")
+    locks.add_argument("--offline", action="store_true", help="with --check: only what needs no network")
+    locks.add_argument(
+        "--upgrade", action="store_true", help="move to the newest that the .in and the cut-off date allow"
+    )
+    locks.add_argument("--locker", choices=("uv", "pip-compile"), default=None)
+    doctor = verbs.add_parser("doctor", help="check engine, BuildKit, disk, GPUs, driver, token, images")
+    _terms(doctor)
+    doctor.add_argument("--json", action="store_true")
+    clean = verbs.add_parser("clean", help="remove what earlier runs of this project left in the engine")
+    clean.add_argument("--yes", action="store_true", help="remove; without it the leftovers are only listed")
+    _terms(clean)
+
+
+def parser() -> _Parser:
+    """The whole command line."""
+    top = _Parser(
+        prog="run_matrix.py",
+        description="Run a model x benchmark matrix, each model in the hash-locked environment that it needs.",
+        epilog="First steps: `make demo`, then `python run_matrix.py --models all --limit 10`.",
+    )
+    top.add_argument("--version", action="version", version=f"lockstep {__version__}")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
+    _run_parser(verbs)
+    _reading_parsers(verbs)
+    _node_parsers(verbs)
+    return top
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; returns the exit code."""
+    words = list(argv)
+    if not words:
+        words = ["--help"]
+    if words[0] not in (*VERBS, "-h", "--help", "--version"):
+        if not words[0].startswith("-"):
+            print(
+                f"run_matrix.py: no verb {words[0]!r}{did_you_mean(words[0], VERBS)} (python run_matrix.py --help)",
+                file=sys.stderr,
+            )
+            return int(Exit.USAGE)
+        words.insert(0, "run")
+    try:
+        arguments = parser().parse(words)
+        module, function = VERBS[arguments.verb]
+        return int(getattr(import_module(f"orchestrator.verbs.{module}"), function)(arguments))
+    except LockstepError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return int(error.exit)
+    except KeyboardInterrupt:
+        return int(Exit.INTERRUPTED)
+    except BrokenPipeError:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        return int(Exit.FAILED)

@@ -1,0 +1,119 @@
+"""What a run shows while it goes and when it ends: on a terminal, as plain lines, or as JSON alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from orchestrator import console
+from orchestrator.errors import Exit
+from orchestrator.layout import PROJECT, RunLayout
+from orchestrator.records import Record, read_run
+from orchestrator.schedule import Event, Finished, Started
+
+if TYPE_CHECKING:
+    from orchestrator.console_board import Board
+    from orchestrator.jobs import PlannedJob
+    from orchestrator.plan import Plan
+    from orchestrator.report import ReportPaths
+    from orchestrator.session import Session
+
+
+class Display(Protocol):
+    """`going` is entered while jobs run; its events come from one thread."""
+
+    def say(self, text: str) -> None: ...
+    def plan(self, session: Session, plan: Plan) -> None: ...
+    def begin(self, cells: int, log: Callable[[str], object]) -> None: ...
+    def event(self, event: Event, job: PlannedJob) -> None: ...
+    def cell(self, record: Record) -> None: ...
+    def final(
+        self, run: RunLayout, records: Sequence[Record], paths: ReportPaths, *, code: Exit, go_on: str
+    ) -> None: ...
+
+
+@contextmanager
+def open_display(*, as_json: bool) -> Iterator[Display]:
+    """A display for this output; leaves the terminal as it was."""
+    with ExitStack() as stack:
+        yield _Json() if as_json else _Terminal(stack)
+
+
+class _Terminal:
+    def __init__(self, stack: ExitStack) -> None:
+        self.board: Board | None = None
+        self._board_stack = stack.enter_context(ExitStack())
+
+    def say(self, text: str) -> None:
+        if self.board:
+            self.board.say(text)
+        else:
+            console.print_line(text, stderr=True)
+
+    def plan(self, session: Session, plan: Plan) -> None:
+        from orchestrator.planview import view
+
+        console.print_plan(view(session, plan))
+
+    def begin(self, cells: int, log: Callable[[str], object]) -> None:
+        self.board = self._board_stack.enter_context(console.make_board(cells=cells, log=log))
+
+    def event(self, event: Event, job: PlannedJob) -> None:
+        assert self.board
+        if isinstance(event, Started):
+            slot = ",".join(f"gpu{gpu.index}" for gpu in event.gpus) or "cpu"
+            stages = [stage for stage in job.file.stages if stage.kind != "evaluate"] or job.file.stages
+            self.board.started(
+                job.job.key,
+                slot=slot,
+                model=job.model or job.job.key,
+                environment=job.job.environment,
+                out=job.job.out,
+                benchmarks=[stage.benchmark.name for stage in stages],
+                generations=sum(len(stage.samples) for stage in stages if stage.kind == "infer") or None,
+            )
+        elif isinstance(event, Finished):
+            self.board.ended(job.job.key)
+
+    def cell(self, record: Record) -> None:
+        assert self.board
+        self.board.cell(record)
+
+    def final(self, run: RunLayout, records: Sequence[Record], paths: ReportPaths, *, code: Exit, go_on: str) -> None:
+        from orchestrator.records_table import score_table
+
+        self._board_stack.close()
+        console.print_scores(
+            score_table(records, read_run(run)), files=report_files(run, paths), notes=[*paths.problems, *paths.notes], go_on=go_on
+        )
+
+
+class _Json:
+    """Nothing but one JSON object on standard output, at the end."""
+
+    def say(self, text: str) -> None: ...
+    def plan(self, session: Session, plan: Plan) -> None: ...
+    def begin(self, cells: int, log: Callable[[str], object]) -> None: ...
+    def event(self, event: Event, job: PlannedJob) -> None: ...
+    def cell(self, record: Record) -> None: ...
+
+    def final(self, run: RunLayout, records: Sequence[Record], paths: ReportPaths, *, code: Exit, go_on: str) -> None:
+        console.print_json(
+            {
+                "run": run.root.name,
+                "exit_code": int(code),
+                "go_on": go_on,
+                "files": report_files(run, paths),
+                "problems": list(paths.problems),
+                "records": [record.model_dump(mode="json") for record in records],
+            }
+        )
+
+
+def report_files(run: RunLayout, paths: ReportPaths) -> dict[str, str]:
+    """Names and paths of what a run leaves, relative to the project where they are in it."""
+    named = {"table": paths.csv, "workbook": paths.xlsx, "report": paths.markdown, "log": run.run_log}
+    return {
+        name: str(path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path) for name, path in named.items()
+    }

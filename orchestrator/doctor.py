@@ -1,0 +1,128 @@
+"""`doctor`: everything a run needs of this machine, each with what to type where it is not well."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from orchestrator.console_views import DoctorRow
+from orchestrator.errors import LockstepError
+from orchestrator.inputs import data_root, hub_cache
+from orchestrator.layout import ProjectLayout
+from orchestrator.registry.load import Registry
+
+_DISK_GB = 20  # three images take about 7 GB, a build as much again
+
+
+def examine(registry: Registry, layout: ProjectLayout, environ: Mapping[str, str]) -> list[DoctorRow]:
+    """All rows, in the order in which things are needed. Never raises for what is not well."""
+    return [
+        *_engine(environ),
+        *_disk(layout),
+        *_gpus(registry, environ),
+        *_folders(environ),
+        _token(environ),
+        *_images(registry, layout, environ),
+    ]
+
+
+def _engine(environ: Mapping[str, str]) -> Iterator[DoctorRow]:
+    from orchestrator.executors.container_engine import connect
+    from orchestrator.images.engine import building_engine
+
+    try:
+        engine = connect("docker", environ)
+        yield DoctorRow(
+            what="engine", state="ok", found=f"{engine.facts.kind} {_dotted(engine.facts.version)} at {engine.address}"
+        )
+    except LockstepError as error:
+        found, _, remedy = error.problems[0].partition(": ")
+        yield DoctorRow(
+            what="engine", state="missing", found=found, remedy=remedy or "python run_matrix.py --executor venv …"
+        )
+        return
+    try:
+        yield DoctorRow(what="BuildKit", state="ok", found=building_engine(environ).program)
+    except LockstepError as error:
+        yield DoctorRow(
+            what="BuildKit", state="missing", found=error.problems[0], remedy="DOCKER=/path/to/docker make images"
+        )
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+def _disk(layout: ProjectLayout) -> Iterator[DoctorRow]:
+    seen: set[int] = set()
+    for what, folder in (("disk of outputs", layout.outputs), ("disk of cache", layout.cache)):
+        there = next(p for p in (folder, *folder.parents) if p.exists())
+        device = there.stat().st_dev
+        if device in seen:
+            continue
+        seen.add(device)
+        free = shutil.disk_usage(there).free / 1e9
+        writable = os.access(there, os.W_OK)
+        remedy = "" if writable else f"make {there} writable, or --output-root DIR"
+        if writable and free < _DISK_GB:
+            remedy = f"free some: images and weights take more than {_DISK_GB} GB"
+        yield DoctorRow(
+            what=what, state="warn" if remedy else "ok", found=f"{free:.0f} GB free ({there})", remedy=remedy
+        )
+
+
+def _gpus(registry: Registry, environ: Mapping[str, str]) -> Iterator[DoctorRow]:
+    from orchestrator.gpus import inventory, unsuited
+
+    found = inventory(environ=environ)
+    if not found:
+        big = [name for name, entry in registry.models.items() if entry.gpu.count]
+        state = f"none; {len(big)} models of the registry need one" if big else "none, and none needed"
+        yield DoctorRow(what="GPUs", state="warn" if big else "ok", found=state, remedy="nvidia-smi" if big else "")
+    for gpu in found:
+        reasons = {
+            name: unsuited(gpu, min_driver=entry.min_driver, gpu_arch=entry.gpu_arch)
+            for name, entry in registry.environments.items()
+        }
+        bad = "; ".join(f"{name}: {reason}" for name, reason in reasons.items() if reason)
+        text = f"{gpu.name}, {gpu.memory_gb:.0f} GB, driver {gpu.driver}{f', busy: {gpu.busy}' if gpu.busy else ''}"
+        yield DoctorRow(what=f"GPU {gpu.index}", state="warn" if bad or gpu.busy else "ok", found=text, remedy=bad)
+
+
+def _folders(environ: Mapping[str, str]) -> Iterator[DoctorRow]:
+    places: tuple[tuple[str, Path, str], ...] = (
+        ("weights", hub_cache(environ), "HF_HOME"),
+        ("benchmark files", data_root(environ), "LMUData"),
+    )
+    for what, folder, variable in places:
+        there = folder.is_dir()
+        remedy = "" if there else f"set {variable} in .env to the folder that has them"
+        yield DoctorRow(
+            what=what, state="ok" if there else "warn", found=str(folder) if there else f"no {folder}", remedy=remedy
+        )
+
+
+def _token(environ: Mapping[str, str]) -> DoctorRow:
+    if environ.get("HF_TOKEN"):
+        return DoctorRow(what="token", state="ok", found="HF_TOKEN is set")
+    return DoctorRow(
+        what="token",
+        state="warn",
+        found="no HF_TOKEN",
+        remedy="cp .env.template .env && chmod 600 .env; gated models want it",
+    )
+
+
+def _images(registry: Registry, layout: ProjectLayout, environ: Mapping[str, str]) -> Iterator[DoctorRow]:
+    from orchestrator.backing import specs_of
+    from orchestrator.images import require
+
+    for spec in specs_of(registry, layout):
+        try:
+            image = require(spec, layout=layout, environ=environ)
+            yield DoctorRow(what=f"image {spec.name}", state="ok", found=image.tag)
+        except LockstepError as error:
+            found, _, remedy = error.problems[0].rpartition(": ")
+            yield DoctorRow(what=f"image {spec.name}", state="warn", found=found, remedy=remedy)

@@ -1,0 +1,134 @@
+"""What the engine is asked for, as pure functions: one job's container, and who it runs as."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator.executors.protocol import Job, Needs
+from orchestrator.executors.surroundings import variables
+
+ROOT = "/lockstep"
+UNPRIVILEGED = 10001  # uid and gid inside, where the caller is root
+LABEL = "org.lockstep"
+_GIB = 2**30
+_PIDS = 4096
+_HOME_GIB = 1
+Config = dict[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineFacts:
+    """What an engine says about itself, as far as it changes a request.
+
+    `rootless`: it runs as the caller, whose uid is root's inside. `remapped`: uids inside are others outside.
+    """
+
+    kind: str  # docker or podman
+    version: tuple[int, ...] = ()
+    rootless: bool = False
+    remapped: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunAs:
+    """The user inside. `owner`: whom `work/out` must belong to meanwhile, None where it needs no change."""
+
+    user: str
+    userns: str = ""
+    owner: int | None = None
+
+
+def run_as(facts: EngineFacts, *, uid: int, gid: int) -> RunAs:
+    """Never a privileged user: the caller, or a fixed unprivileged one where the caller is root.
+
+    Under a rootless engine root inside is the caller outside; podman can keep the caller's own number.
+    """
+    if facts.rootless and facts.kind == "podman":
+        return RunAs(user=f"{uid}:{gid}", userns="keep-id")
+    if facts.rootless:
+        return RunAs(user="0:0")
+    userns = "host" if facts.remapped else ""
+    if uid == 0:
+        return RunAs(user=f"{UNPRIVILEGED}:{UNPRIVILEGED}", userns=userns, owner=UNPRIVILEGED)
+    return RunAs(user=f"{uid}:{gid}", userns=userns)
+
+
+def labels(project: str, job: Job) -> dict[str, str]:
+    """How `clean` and a later run find what an interrupted one left."""
+    return {f"{LABEL}.project": project, f"{LABEL}.run": job.run_id, f"{LABEL}.job": job.key}
+
+
+def configure(
+    job: Job,
+    *,
+    needs: Needs,
+    image: str,
+    command: Sequence[str],
+    who: RunAs,
+    facts: EngineFacts,
+    labels: Mapping[str, str],
+) -> Config:
+    """The body of `POST /containers/create` (engine API 1.41 and later). Sources of mounts become absolute."""
+    environment = variables(tmp="/tmp", home="/tmp/home")
+    # `void` hides the GPUs also where the engine's default runtime would show them all
+    name, value = ("DRIVER_CAPABILITIES", "compute,utility") if needs.gpus else ("VISIBLE_DEVICES", "void")
+    environment[f"NVIDIA_{name}"] = value
+    return {
+        "Image": image,
+        "Entrypoint": list(command),
+        "Cmd": list(job.arguments),
+        "User": who.user,
+        "WorkingDir": ROOT,
+        "Hostname": "job",
+        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "Labels": dict(labels),
+        "Healthcheck": {"Test": ["NONE"]},
+        "HostConfig": _host_config(job, needs, who, facts),
+    }
+
+
+def _host_config(job: Job, needs: Needs, who: RunAs, facts: EngineFacts) -> Config:
+    memory = int(needs.memory_gb * _GIB) if needs.memory_gb else 0
+    return {
+        "Mounts": _mounts(job),
+        "ReadonlyRootfs": True,
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges"],
+        "NetworkMode": "none",
+        "ExtraHosts": ["job:127.0.0.1"],  # without it code that looks up its own host name fails
+        "IpcMode": "private",
+        "UsernsMode": who.userns,
+        # exec: compiled kernels and extensions are loaded from there; the engine's own default is noexec
+        "Tmpfs": {"/tmp": _tmpfs(needs.tmp_gb), "/tmp/home": _tmpfs(_HOME_GIB)},
+        "ShmSize": int(needs.shm_gb * _GIB),
+        "PidsLimit": _PIDS,
+        "Memory": memory,
+        "MemorySwap": memory,
+        "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
+        "DeviceRequests": _device_requests(needs.gpus, facts),
+        "Init": True,
+        "LogConfig": {"Type": "json-file", "Config": {"max-size": "16m", "max-file": "1"}},
+    }
+
+
+def _tmpfs(gib: float) -> str:
+    return f"rw,exec,nosuid,nodev,mode=1777,size={int(gib * _GIB)}"
+
+
+def _mounts(job: Job) -> list[Config]:
+    """`Mounts`, not `Binds`: a source that is missing is an error, never a new empty folder that root owns."""
+    given = {"work/job.json": (job.folder / "work" / "job.json", False)}
+    given |= {mount.target: (mount.source, mount.writable) for mount in job.mounts}
+    return [
+        {"Type": "bind", "Source": str(source.resolve()), "Target": f"{ROOT}/{target}", "ReadOnly": not writable}
+        for target, (source, writable) in given.items()
+    ]
+
+
+def _device_requests(gpus: Sequence[str], facts: EngineFacts) -> list[Config]:
+    if not gpus:
+        return []
+    if facts.kind == "podman":
+        return [{"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={gpu}" for gpu in gpus], "Capabilities": [["gpu"]]}]
+    return [{"DeviceIDs": list(gpus), "Capabilities": [["gpu"]]}]

@@ -1,0 +1,145 @@
+"""Finding a container engine and speaking with it: the only module that imports the docker SDK."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+import urllib3
+from docker.context import ContextAPI
+from docker.errors import APIError, DockerException
+from docker.errors import NotFound as NotFound  # the one error that callers tell apart
+from docker.utils import kwargs_from_env
+
+from orchestrator.errors import Unavailable
+from orchestrator.executors.container_config import EngineFacts
+
+# What the SDK lets through when an engine refuses, vanishes or is cut off in the middle of an answer.
+BROKEN = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+_ANSWER_SECONDS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """A connection (`docker.APIClient`, safe to use from several threads), what it is and where."""
+
+    api: Any
+    facts: EngineFacts
+    address: str
+
+
+def connect(kind: str, environ: Mapping[str, str] = os.environ) -> Engine:
+    """Reach the engine as the docker CLI would (DOCKER_CONTEXT, DOCKER_HOST, the current context), or podman's socket.
+
+    Raises Unavailable with what to type when nothing answers.
+    """
+    where = _podman_address(environ) if kind == "podman" else _docker_address(environ)
+    address = str(where.get("base_url") or "the default socket")
+    try:
+        _knock(address)
+        api = docker.APIClient(version="auto", timeout=_ANSWER_SECONDS, **where)
+        return Engine(api=api, facts=read_facts(api.version(), api.info()), address=address)
+    except BROKEN as error:
+        remedy = "systemctl --user start podman.socket" if kind == "podman" else "sudo systemctl start docker"
+        raise Unavailable(
+            f"no {kind} engine answers at {address} ({explain(error)}): start it ({remedy}) and see that you may use "
+            "it, or use no container: python run_matrix.py --executor venv"
+        ) from error
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nothing listens; what the SDK would say of that is a chain of five exceptions."""
+    scheme, _, path = address.partition("://")
+    if scheme == "unix":
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(path)
+
+
+def _docker_address(environ: Mapping[str, str]) -> dict[str, Any]:
+    name = environ.get("DOCKER_CONTEXT")
+    if not name and environ.get("DOCKER_HOST"):
+        return dict(kwargs_from_env(environment=environ))
+    context = ContextAPI.get_context(name) if name else ContextAPI.get_current_context()
+    if context is None:
+        raise Unavailable(f"there is no docker context {name!r}: docker context ls")
+    address: dict[str, Any] = {"base_url": context.Host} if context.Host else {}
+    if context.TLSConfig is not None:
+        address["tls"] = context.TLSConfig
+    return address
+
+
+def _podman_address(environ: Mapping[str, str]) -> dict[str, Any]:
+    if given := environ.get("CONTAINER_HOST"):
+        return {"base_url": given}
+    own = Path(environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}") / "podman" / "podman.sock"
+    return {"base_url": f"unix://{own if own.exists() else '/run/podman/podman.sock'}"}
+
+
+def read_facts(version: Mapping[str, Any], info: Mapping[str, Any]) -> EngineFacts:
+    """From the answers to `/version` and `/info`."""
+    components = {str(part.get("Name")): str(part.get("Version", "")) for part in version.get("Components") or ()}
+    podman = next((components[name] for name in components if name.startswith("Podman")), None)
+    options = [str(option) for option in info.get("SecurityOptions") or ()]
+    return EngineFacts(
+        kind="docker" if podman is None else "podman",
+        version=tuple(int(n) for n in re.findall(r"\d+", podman or str(version.get("Version", "")))[:2]),
+        rootless=any(option.startswith("name=rootless") for option in options),
+        remapped=any(option.startswith("name=userns") for option in options),
+    )
+
+
+def explain(error: BaseException) -> str:
+    """One line of what an engine or the SDK said, without the layers of exceptions around it."""
+    said = error.explanation if isinstance(error, APIError) and error.explanation else error
+    while isinstance(said, (DockerException, requests.RequestException, urllib3.exceptions.HTTPError)) and said.args:
+        inner = said.args[-1]
+        said = getattr(inner, "reason", None) or inner
+    if isinstance(said, OSError) and said.strerror:
+        said = said.strerror
+    text = " ".join(str(said).split())
+    if isinstance(error, APIError) and "could not select device driver" in text:
+        return (
+            "the engine cannot give GPUs to containers: install the NVIDIA Container Toolkit, then "
+            "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
+        )
+    return text if len(text) <= 400 else text[:399] + "…"
+
+
+@contextmanager
+def created(engine: Engine, config: Mapping[str, Any], name: str) -> Iterator[str]:
+    """A container's id, not started yet; removed at the end whatever happened, even when its creation was cut off."""
+    try:
+        yield engine.api.create_container_from_config(dict(config), name)["Id"]
+    finally:
+        remove(engine, name)
+
+
+def remove(engine: Engine, container: str) -> None:
+    """Kill and remove; what is gone already is fine. Raises one of BROKEN when the engine cannot."""
+    with suppress(NotFound):
+        try:
+            engine.api.remove_container(container, v=True, force=True)
+        except APIError as error:
+            if error.status_code != 409:  # 409: another removal is in progress
+                raise
+            engine.api.wait(container, timeout=_ANSWER_SECONDS, condition="removed")
+
+
+def hang_up(output: Any) -> None:
+    """Close what `attach` gave. Its own `close` shuts the connection down and leaves the file descriptor open."""
+    output.close()
+    output._response.close()
+
+
+def labelled(engine: Engine, **values: str) -> list[str]:
+    """Ids of all containers, running or not, that carry these `org.lockstep.…` labels."""
+    wanted = [f"org.lockstep.{key}={value}" for key, value in values.items()]
+    return [found["Id"] for found in engine.api.containers(all=True, filters={"label": wanted})]

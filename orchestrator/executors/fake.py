@@ -1,0 +1,71 @@
+"""An executor that runs nothing: outcomes by script, artefacts by a callable. For tests of all that stands above it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from orchestrator.executors.protocol import Job, Log, Needs, Outcome, Status, Stop
+
+OK = Outcome(status=Status.OK)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One call of `run`, as it came."""
+
+    job: Job
+    needs: Needs
+
+
+@dataclass(kw_only=True)
+class FakeExecutor:
+    """`script`: by job key, what its calls give one after the other (an exception is raised); without an entry: ok.
+
+    `work` stands for the runner: it gets the job before its outcome is given, and writes what a runner would.
+    A job whose key is in `hold` waits until its event is set, or until it is stopped.
+    """
+
+    script: Mapping[str, Sequence[Outcome | Exception]] = field(default_factory=dict)
+    work: Callable[[Job, Needs, Log], None] = lambda job, needs, log: None
+    hold: Mapping[str, threading.Event] = field(default_factory=dict)
+    name: str = "fake"
+    isolated: bool = True
+    calls: list[Call] = field(default_factory=list)
+    running: set[str] = field(default_factory=set)
+    prepared: list[str] = field(default_factory=list)
+    closed: bool = False
+
+    def prepare(self, environment: str) -> None:
+        self.prepared.append(environment)
+
+    def describe(self, environment: str) -> Mapping[str, object]:
+        return {"image": None, "image_tag": None, "lock": "0" * 64, "environment_digest": f"sha256:{environment}"}
+
+    def run(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome:
+        self.calls.append(Call(job=job, needs=needs))
+        self.running.add(job.key)
+        try:
+            if job.key in self.hold:
+                with stop.rings(self.hold[job.key]):
+                    self.hold[job.key].wait()
+            if stop.is_set():
+                return Outcome(status=Status.SKIPPED, reason="interrupted")
+            self.work(job, needs, log)
+            return self._next(job.key)
+        finally:
+            self.running.discard(job.key)
+
+    def _next(self, key: str) -> Outcome:
+        given = self.script.get(key, ())
+        attempt = sum(call.job.key == key for call in self.calls) - 1
+        if not given:
+            return OK
+        outcome = given[min(attempt, len(given) - 1)]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def close(self) -> None:
+        self.closed = True

@@ -1,0 +1,125 @@
+"""The one protocol behind which a job runs somewhere, and the values that cross it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from orchestrator.layout import Mount as Mount
+
+
+class Status(str, Enum):
+    """What became of a job or a cell."""
+
+    OK = "ok"
+    FAILED = "failed"
+    INFRA = "infra"
+    TIMEOUT = "timeout"
+    OOM = "oom"
+    INVALID = "invalid"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a job ended. Every status but `ok` carries one line of reason; `where` is `file:line` of the log."""
+
+    status: Status
+    reason: str = ""
+    where: str = ""
+    conditions: Mapping[str, object] = field(default_factory=dict)
+
+
+# Takes a line of a job's output; returns the line's number in its file, where there is one.
+Log = Callable[[str], "int | None"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a job takes of the machine while it runs."""
+
+    gpus: tuple[str, ...] = ()
+    shm_gb: float = 1.0
+    memory_gb: float | None = None
+    tmp_gb: float = 4.0
+    timeout_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One container start: `folder/work/job.json` says what to do, `mounts` what it sees beside it.
+
+    The job's root holds `work/job.json` (read-only), `work/out/` (the only writable mount), `work/in/…` and
+    `cache/…`; the runner is started with that root as its working directory and `work/job.json` as its argument.
+    """
+
+    key: str
+    run_id: str
+    environment: str
+    folder: Path
+    mounts: tuple[Mount, ...]
+    arguments: tuple[str, ...] = ("work/job.json",)
+    trust_remote_code: bool = False
+    pickled_weights: bool = False
+
+    @property
+    def out(self) -> Path:
+        """The host folder that the job sees as `work/out`."""
+        return next(m.source for m in self.mounts if m.target == "work/out")
+
+
+class Stop(threading.Event):
+    """An event that, once set, also rings whoever waits for something else, so that nobody has to poll it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._guard = threading.Lock()
+        self._bells: set[threading.Event] = set()
+
+    def set(self) -> None:
+        super().set()
+        with self._guard:
+            bells = tuple(self._bells)
+        for bell in bells:
+            bell.set()
+
+    @contextmanager
+    def rings(self, bell: threading.Event) -> Iterator[None]:
+        """While inside, setting this event sets `bell` too; at once, where this one is set already."""
+        with self._guard:
+            self._bells.add(bell)
+        try:
+            if self.is_set():
+                bell.set()
+            yield
+        finally:
+            with self._guard:
+                self._bells.discard(bell)
+
+
+class Executor(Protocol):
+    """Runs a job somewhere. A failing job is a value, a broken tool an exception."""
+
+    name: str
+    isolated: bool
+
+    def prepare(self, environment: str) -> None:
+        """Make sure that the environment can run; idempotent. Raises EnvironmentUnavailable with the remedy."""
+
+    def describe(self, environment: str) -> Mapping[str, object]:
+        """Provenance after `prepare`: `image` (id or None), `image_tag`, `lock` (sha256), `environment_digest`."""
+
+    def run(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome:
+        """Run the job and block until it has ended; `stop` ends it early (outcome `skipped`, reason `interrupted`).
+
+        `log` receives every line that the job prints; `where` counts with the numbers that it returns.
+        Whatever happens, nothing that was started is left behind.
+        """
+
+    def close(self) -> None:
+        """Stop and remove what carries this run's labels."""

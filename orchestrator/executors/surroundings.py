@@ -1,0 +1,35 @@
+"""The environment variables of a job, the same for every executor; nothing of the caller's own is passed on."""
+
+from __future__ import annotations
+
+USER_NAME = "lockstep"
+
+
+def variables(*, tmp: str, home: str) -> dict[str, str]:
+    """What code needs that finds no passwd entry, no network and only `tmp` and `home` to write to.
+
+    Without USER and LOGNAME `getpass.getuser()` and torch inductor raise for a uid that has no passwd entry; without
+    the cache folders hub modules, matplotlib, triton and inductor write to a HOME that may be read-only.
+    """
+    return {
+        "HOME": home,
+        "USER": USER_NAME,
+        "LOGNAME": USER_NAME,
+        "TMPDIR": tmp,
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONNOUSERSITE": "1",
+        "XDG_CACHE_HOME": f"{home}/.cache",
+        "HF_HOME": f"{tmp}/huggingface",
+        "HF_MODULES_CACHE": f"{tmp}/modules",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "MPLCONFIGDIR": f"{tmp}/matplotlib",
+        "TRITON_CACHE_DIR": f"{tmp}/triton",
+        "TORCHINDUCTOR_CACHE_DIR": f"{tmp}/inductor",
+        "TOKENIZERS_PARALLELISM": "false",
+        "GLOO_SOCKET_IFNAME": "lo",
+        "VLLM_HOST_IP": "127.0.0.1",
+    }

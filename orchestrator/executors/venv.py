@@ -1,0 +1,189 @@
+"""Jobs as processes in venvs made from the same locks: no isolation, so no code of a model runs there unasked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from orchestrator.errors import LockstepError
+from orchestrator.executors.ending import Ended, forget_error, judge
+from orchestrator.executors.lines import Lines
+from orchestrator.executors.protocol import Job, Log, Needs, Outcome, Status, Stop
+from orchestrator.executors.surroundings import variables
+from orchestrator.executors.venv_install import Venv, VenvStore
+from orchestrator.executors.venv_tree import linked
+
+RUNNER = ("-m", "lockstep_runner")
+GRACE_SECONDS = 10
+_Process = subprocess.Popen[bytes]
+_PIPE_SECONDS = 10  # how long output may stay open after the whole process group was killed
+
+
+class VenvExecutor:
+    """`runner` is the folder that holds the package `lockstep_runner`; `command` follows the venv's python.
+
+    Jobs with remote code or pickled weights are refused unless `unsandboxed`.
+    """
+
+    name = "venv"
+    isolated = False
+
+    def __init__(
+        self,
+        *,
+        store: VenvStore,
+        runner: Path,
+        unsandboxed: bool = False,
+        command: Sequence[str] = RUNNER,
+        grace: float = GRACE_SECONDS,
+    ) -> None:
+        self._store = store
+        self._runner = runner
+        self._unsandboxed = unsandboxed
+        self._command = tuple(command)
+        self._grace = grace
+        self._venvs: dict[str, Venv] = {}
+        self._preparing = threading.Lock()
+        self._live: set[_Process] = set()
+
+    def prepare(self, environment: str) -> None:
+        with self._preparing:
+            if environment not in self._venvs:
+                self._venvs[environment] = self._store.ready(environment)
+
+    def describe(self, environment: str) -> Mapping[str, object]:
+        venv = self._venvs[environment]
+        return {
+            "image": None,
+            "image_tag": None,
+            "lock": venv.lock_sha256,
+            "environment_digest": venv.environment_digest,
+        }
+
+    def run(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome:
+        if refused := self._refusal(job):
+            return Outcome(status=Status.SKIPPED, reason=refused)
+        self.prepare(job.environment)
+        if stop.is_set():
+            return Outcome(status=Status.SKIPPED, reason="interrupted")
+        forget_error(job)
+        lines = Lines(log)
+        try:
+            with linked(job), tempfile.TemporaryDirectory(prefix="lockstep-", ignore_cleanup_errors=True) as private:
+                return self._run(job, needs, stop, lines, Path(private))
+        except OSError as error:
+            return Outcome(status=Status.INFRA, reason=f"this machine: {error}")
+
+    def _refusal(self, job: Job) -> str:
+        if self._unsandboxed or not (job.trust_remote_code or job.pickled_weights):
+            return ""
+        what = "its repository's own code" if job.trust_remote_code else "pickled weights, which can hold code"
+        return f"would run {what} outside a sandbox: use a container engine, or add --unsandboxed"
+
+    def _run(self, job: Job, needs: Needs, stop: Stop, lines: Lines, private: Path) -> Outcome:
+        bell = threading.Event()
+        arguments = [str(self._venvs[job.environment].python), *self._command, *job.arguments]
+        with stop.rings(bell), self._started(arguments, job, needs, private) as process:
+            watch = _Watch(process, lines, bell)
+            rung = bell.wait(needs.timeout_seconds)
+            cut: Literal["", "stop", "timeout"] = ""
+            if process.poll() is None:
+                cut = "stop" if rung else "timeout"
+                _signal(process, signal.SIGTERM)
+                if not watch.ended_within(self._grace):
+                    _signal(process, signal.SIGKILL)
+            code = watch.exit_code()
+        return judge(Ended(exit_code=code, cut=cut), job=job, needs=needs, lines=lines)
+
+    @contextmanager
+    def _started(self, arguments: list[str], job: Job, needs: Needs, private: Path) -> Iterator[_Process]:
+        """The job as the leader of a process group of its own; the whole group is killed at the end."""
+        process = subprocess.Popen(
+            arguments,
+            cwd=job.folder,
+            env=self._environment(needs, private),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._live.add(process)
+        try:
+            yield process
+        finally:
+            self._live.discard(process)
+            _signal(process, signal.SIGKILL)
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+    def _environment(self, needs: Needs, private: Path) -> dict[str, str]:
+        home = private / "home"
+        home.mkdir()
+        return {
+            **variables(tmp=str(private), home=str(home)),
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "PYTHONPATH": str(self._runner.resolve()),
+            "CUDA_VISIBLE_DEVICES": ",".join(needs.gpus),
+        }
+
+    def close(self) -> None:
+        """Kills what still runs; the threads that wait for it remove the rest."""
+        for process in tuple(self._live):
+            _signal(process, signal.SIGKILL)
+
+
+def _signal(process: _Process, number: signal.Signals) -> None:
+    """To the whole group: a job's own children too, also those that outlive it."""
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return
+
+
+class _Watch:
+    """Two threads: one logs the output until it is closed, one waits for the end and rings `bell`."""
+
+    def __init__(self, process: _Process, lines: Lines, bell: threading.Event) -> None:
+        self._process = process
+        self._lines = lines
+        self._bell = bell
+        self._error: OSError | None = None
+        self._reader = threading.Thread(target=self._read, name=f"read {process.pid}", daemon=True)
+        self._waiter = threading.Thread(target=self._wait, name=f"wait {process.pid}", daemon=True)
+        self._reader.start()
+        self._waiter.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        try:
+            while chunk := os.read(self._process.stdout.fileno(), 2**16):
+                self._lines.feed(chunk)
+            self._lines.close()
+        except OSError as error:  # the job's own thread raises it, in exit_code()
+            self._error = error
+            self._bell.set()
+
+    def _wait(self) -> None:
+        self._process.wait()
+        self._bell.set()
+
+    def ended_within(self, seconds: float) -> bool:
+        self._waiter.join(seconds)
+        return not self._waiter.is_alive()
+
+    def exit_code(self) -> int:
+        """As a shell counts: 128 + n for signal n. Raises LockstepError when the log could not be written."""
+        code = self._process.wait()
+        _signal(self._process, signal.SIGKILL)  # children that would hold the output open
+        self._reader.join(_PIPE_SECONDS)
+        if self._error is not None:
+            raise LockstepError(f"its log cannot be written: {self._error}") from self._error
+        return code if code >= 0 else 128 - code

@@ -1,0 +1,98 @@
+"""Content identities (design: what was answered and how it was scored, never where or when). Pure but for reading files.
+
+A digest is SHA-256 over canonical JSON (sorted keys, no white space, UTF-8).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+_CHUNK = 1 << 20
+
+
+def digest(value: object) -> str:
+    """SHA-256 (hex) of a JSON value in canonical form."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def samples_sha256(ids: Iterable[str]) -> str:
+    """SHA-256 over the sorted ids joined by newlines: the name of a sample set."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def prediction_identity(
+    *,
+    environment_digest: str,
+    adapter: str,
+    model: Mapping[str, object],
+    dataset_sha256: str,
+    generation: Mapping[str, object],
+) -> str:
+    """What determines the answers: a change of any part means other predictions."""
+    return digest(
+        {
+            "environment": environment_digest,
+            "adapter": adapter,
+            "model": dict(model),
+            "dataset": dataset_sha256,
+            "generation": dict(generation),
+        }
+    )
+
+
+def score_identity(*, prediction: str, samples: str, scorer: str, judge: str) -> str:
+    """What determines a score: the predictions, over which samples, by which scorer and judge."""
+    return digest({"prediction": prediction, "samples": samples, "scorer": scorer, "judge": judge})
+
+
+class FileHashes:
+    """SHA-256 of files and folders, remembered by path, size and mtime in one JSON file.
+
+    The memory is an optimisation: an unreadable one is started anew.
+    """
+
+    def __init__(self, memory: Path) -> None:
+        self._memory = memory
+        self._known: dict[str, list[object]] = {}
+        self._changed = False
+        if memory.exists():
+            try:
+                self._known = json.loads(memory.read_text())
+            except ValueError:
+                self._known = {}
+
+    def of_file(self, path: Path) -> str:
+        """Hex SHA-256 of the file's bytes. Raises OSError where it cannot be read."""
+        real = path.resolve()
+        stat = real.stat()
+        key, stamp = str(real), [stat.st_size, stat.st_mtime_ns]
+        known = self._known.get(key)
+        if known and known[:2] == stamp:
+            return str(known[2])
+        sha = hashlib.sha256()
+        with real.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                sha.update(chunk)
+        self._known[key] = [*stamp, sha.hexdigest()]
+        self._changed = True
+        return sha.hexdigest()
+
+    def of_folder(self, folder: Path) -> str:
+        """Digest over relative names and contents of all files below `folder` (bytecode caches left out)."""
+        files = sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+        return digest([[p.relative_to(folder).as_posix(), self.of_file(p)] for p in files])
+
+    def save(self) -> None:
+        """Write the memory; renamed into place."""
+        if not self._changed:
+            return
+        self._memory.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._memory.with_name(f"{self._memory.name}.{os.getpid()}")
+        fresh.write_text(json.dumps(self._known))
+        fresh.replace(self._memory)
+        self._changed = False

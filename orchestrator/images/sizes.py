@@ -1,0 +1,46 @@
+"""How many bytes images take, each and all together: what they share is stored once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import takewhile
+
+from orchestrator.errors import LockstepError
+from orchestrator.images.engine import Engine
+
+LIMIT = 1.25
+
+
+def report_sizes(engine: Engine, tags: Sequence[str], say: Callable[[str], None]) -> float:
+    """Print sizes and return the bytes of all images together over those of the smallest.
+
+    Raises LockstepError when that is above 1.25: then the images do not share their big layers.
+    """
+    images = engine.inspect(*tags)
+    sizes = [int(image["Size"]) for image in images]
+    shared = _shared_bytes(engine, [image["RootFS"]["Layers"] for image in images])
+    total = shared + sum(size - shared for size in sizes)
+    for tag, size in zip(tags, sizes, strict=True):
+        say(f"  {tag}  {size / 1e9:.2f} GB, of it its own {(size - shared) / 1e9:.2f} GB")
+    ratio = total / min(sizes)
+    if len(tags) > 1:
+        say(f"  together {total / 1e9:.2f} GB: {ratio:.2f} × the smallest (at most {LIMIT})")
+    if ratio > LIMIT:
+        raise LockstepError(
+            f"the images take {ratio:.2f} × the bytes of one, more than {LIMIT}: their locks must agree with base.txt "
+            "(`-r base.in` and `-c base.txt` in the .in file), then: make locks images"
+        )
+    return ratio
+
+
+def _shared_bytes(engine: Engine, layers: Sequence[Sequence[str]]) -> int:
+    """Bytes of the layers that all of them begin with: the size of the image that consists of just these."""
+    alike = takewhile(lambda level: len(set(level)) == 1, zip(*layers, strict=False))
+    common = [level[0] for level in alike]
+    if len(layers) < 2 or not common:
+        return 0
+    for tag in engine.tags("lockstep/base"):
+        below = engine.inspect(tag)[0]
+        if below["RootFS"]["Layers"] == common:
+            return int(below["Size"])
+    return 0

@@ -1,0 +1,103 @@
+"""Every path of the project and of a run, as properties; nothing else joins path names."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def slug(name: str) -> str:
+    """A file name for any registry name: safe characters, at most 80, never `.` or `..`; altered names get a hash.
+
+    >>> slug("llava_v1.5_7b"), slug("a/b") != slug("a_b")
+    ('llava_v1.5_7b', True)
+    """
+    safe = re.sub(r"[^A-Za-z0-9._@+-]", "_", name).lstrip(".")[:80]
+    if safe == name:
+        return name
+    return f"{safe[:67]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mount:
+    """`source` on the host appears as `target`, relative to the job's root (`work/…` or `cache/…`), inside."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectLayout:
+    """Folders of the project that do not belong to one run."""
+
+    root: Path = PROJECT
+    outputs: Path = PROJECT / "outputs"
+    cache: Path = PROJECT / "cache"
+
+    @property
+    def locks(self) -> Path:
+        return self.root / "requirements-locks"
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images"
+
+    @property
+    def runner(self) -> Path:
+        return self.root / "runner"
+
+    @property
+    def indexes(self) -> Path:
+        """One JSON per benchmark content: ids, groups, categories, order; made by the runner."""
+        return self.cache / "indexes"
+
+    @property
+    def hashes(self) -> Path:
+        """Content hashes remembered by path, size and mtime."""
+        return self.cache / "hashes.json"
+
+    @property
+    def venvs(self) -> Path:
+        return self.cache / "venvs"
+
+    def run(self, run_id: str) -> RunLayout:
+        return RunLayout(root=self.outputs / run_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunLayout:
+    """`outputs/<run-id>/`."""
+
+    root: Path
+
+    @property
+    def run_json(self) -> Path:
+        return self.root / "run.json"
+
+    @property
+    def records(self) -> Path:
+        """One JSON per cell: `records/<model>@<environment>/<benchmark>.json`."""
+        return self.root / "records"
+
+    def record(self, model: str, environment: str, benchmark: str) -> Path:
+        return self.records / f"{slug(model)}@{slug(environment)}" / f"{slug(benchmark)}.json"
+
+    @property
+    def run_log(self) -> Path:
+        return self.root / "logs" / "run.log"
+
+    def job_log(self, key: str) -> Path:
+        return self.root / "logs" / f"{slug(key)}.log"
+
+    def job_out(self, model: str, environment: str) -> Path:
+        """What a cell's first job sees as `work/out`."""
+        return self.root / slug(model) / slug(environment)
+
+    def job_folder(self, key: str) -> Path:
+        """Holds `work/job.json` and, for the venv executor, the tree of links that the job sees."""
+        return self.root / "jobs" / slug(key)

@@ -1,0 +1,74 @@
+"""A plan as the terminal shows it: rows, totals, and what a person should know before it starts."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from orchestrator.console_views import PlanRow, PlanView
+from orchestrator.layout import PROJECT
+from orchestrator.plan import Plan, PlannedCell
+from orchestrator.session import Session
+
+
+def view(session: Session, plan: Plan) -> PlanView:
+    """Rows in the registry's order. `fetch_bytes` is 0: nothing is fetched, what is missing is said."""
+    outputs = session.request.outputs
+    there = next(folder for folder in (outputs, *outputs.parents) if folder.exists())
+    limit = "all samples" if plan.limit.count is None else f"limit {plan.limit.count}"
+    head = ", first ones" if plan.limit.mode == "head" and plan.limit.count else ""
+    return PlanView(
+        title=f"plan  {_shown(session.request.registry)} · {limit}{head}",
+        rows=tuple(_row(session, planned) for planned in plan.cells),
+        fetch_bytes=0,
+        free_bytes=shutil.disk_usage(there).free,
+        notes=(*session.selection.notes, *_notes(session, plan)),
+    )
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path)
+
+
+def _row(session: Session, planned: PlannedCell) -> PlanRow:
+    cell, chosen = planned.cell, planned.chosen
+    need = session.registry.models[cell.model].gpu
+    slot = f"{need.count} GPU ≥ {need.vram_gb:g} GB" if need.count else "cpu"
+    return PlanRow(
+        model=cell.model,
+        environment=cell.environment,
+        benchmark=cell.benchmark,
+        status="run" if planned.runs else "skipped",
+        why=planned.skipped or planned.why,
+        units=len(chosen.groups) if chosen else None,
+        generations=len(chosen.ids) if chosen else None,
+        slot=slot,
+    )
+
+
+def _notes(session: Session, plan: Plan) -> Iterator[str]:
+    registry = session.registry
+    running = dict.fromkeys(c.cell.model for c in plan.running)
+    unpinned = [m for m in running if not session.models[m].pinned]
+    if unpinned:
+        yield f"not pinned: {', '.join(unpinned)} (revision `main` may move; write the commit in the registry)"
+    trusted = [m for m in running if registry.models[m].trust_remote_code]
+    if trusted:
+        yield f"runs its repository's own code (trust_remote_code): {', '.join(trusted)}"
+    pickled = [m for m in running if registry.models[m].pickled_weights]
+    if pickled:
+        yield f"pickled weights, which can run code when loaded: {', '.join(pickled)}"
+    outside = sorted({str(path) for path in _mounted(session, running) if not path.is_relative_to(session.layout.root)})
+    if outside:
+        yield f"mounted read-only from outside the project: {', '.join(outside)}"
+    unknown = dict.fromkeys(c.cell.benchmark for c in plan.to_index)
+    if unknown:
+        yield f"counted when first read: {', '.join(unknown)}"
+
+
+def _mounted(session: Session, models: dict[str, None]) -> Iterator[Path]:
+    for name in models:
+        yield from (m.source for m in session.models[name].mounts)
+    for located in session.data.values():
+        yield from (m.source for m in located.mounts)

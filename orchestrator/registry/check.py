@@ -1,0 +1,137 @@
+"""What one entry says of another, checked over the whole registry. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from orchestrator.errors import did_you_mean
+from orchestrator.registry import terms
+from orchestrator.registry.origin import Parts, escapes
+from orchestrator.registry.schema import BenchmarkEntry, GpuNeed, ModelEntry
+
+PATH_FIELDS: Mapping[str, Sequence[str]] = {"models": ("path", "hub", "answers"), "benchmarks": ("file",)}
+_ENVIRONMENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,59}")
+
+
+def references(parts: Parts) -> list[str]:
+    """Every mistake that one entry alone does not show, as `file:line: what`."""
+    return [*_names(parts), *_models(parts), *_benchmarks(parts), *_choices(parts), *_paths(parts), *_unchecked(parts)]
+
+
+def _names(parts: Parts) -> Iterator[str]:
+    for (section, name), origin in parts.origins.items():
+        if section == "environments" and not _ENVIRONMENT.fullmatch(name):
+            yield origin.at("an environment's name names its image too: small letters, digits, `.`, `_` and `-`")
+        elif section in ("models", "benchmarks", "suites") and terms.bad_name(name):
+            yield origin.at(terms.bad_name(name))
+
+
+def _absent(name: str, section: str, parts: Parts) -> str:
+    known = parts.known(section)
+    if name in known or (section, "*") in parts.broken:
+        return ""
+    near = did_you_mean(name, known) or (f"; known: {', '.join(sorted(known)[:8])}" if known else "; there is none")
+    return f"unknown {section[:-1]} {name!r}{near}"
+
+
+def _models(parts: Parts) -> Iterator[str]:
+    for name, entry in parts.models.items():
+        origin = parts.origins["models", name]
+        for i, environment in enumerate(entry.environments):
+            if problem := _absent(environment, "environments", parts):
+                yield origin.at(problem, "environments", i)
+        if len(set(entry.environments)) < len(entry.environments):
+            yield origin.at("an environment is listed twice", "environments")
+        if entry.of and (problem := _blinded(entry.of, parts)):
+            yield origin.at(problem, "of")
+        for i, environment in enumerate(entry.default_environments):
+            if environment not in _environments(entry, parts):
+                yield origin.at(f"{environment!r} is not among its environments", "default_environments", i)
+
+
+def _environments(entry: ModelEntry, parts: Parts) -> Sequence[str]:
+    """The entry's own, or those of the model that it blinds; all there are where that is a mistake of its own."""
+    if entry.environments or not entry.of:
+        return entry.environments
+    other = parts.models.get(entry.of)
+    return other.environments if other else parts.known("environments")
+
+
+def _blinded(of: str, parts: Parts) -> str:
+    other = parts.models.get(of)
+    if other is None:
+        return _absent(of, "models", parts)
+    if other.resolved_kind in ("blind", "replay", "random-choice", "most-frequent"):
+        return f"{of!r} is a {other.resolved_kind} model: it has no image to withhold"
+    return ""
+
+
+def _benchmarks(parts: Parts) -> Iterator[str]:
+    for name, entry in parts.benchmarks.items():
+        origin = parts.origins["benchmarks", name]
+        if entry.evaluate_in and (problem := _absent(entry.evaluate_in, "environments", parts)):
+            yield origin.at(problem, "evaluate_in")
+        for what, where in _metrics(entry):
+            yield origin.at(what, *where)
+
+
+def _metrics(entry: BenchmarkEntry) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    seen: set[str] = set()
+    places: list[tuple[str | int, ...]] = [("metric",), *(("metrics", i) for i in range(len(entry.metrics)))]
+    for where, metric in zip(places, entry.all_metrics, strict=True):
+        if metric.id in seen:
+            yield f"the metric {metric.id!r} is listed twice", where
+        seen.add(metric.id)
+        if not (math.isfinite(metric.min) and math.isfinite(metric.max) and metric.min < metric.max):
+            yield f"its scale {metric.min:g} to {metric.max:g} is empty or not finite", where
+    low, high = entry.metric.min, entry.metric.max
+    if entry.chance is not None and not low <= entry.chance <= high:
+        yield f"{entry.chance:g} is not on the metric's scale {low:g} to {high:g}", ("chance",)
+
+
+def _choices(parts: Parts) -> Iterator[str]:
+    """Names that suites and exclude rules use; a glob or tag may match nothing, a plain name may not."""
+    for name, suite in parts.suites.items():
+        for section in ("models", "benchmarks", "environments"):
+            for i, term in enumerate(getattr(suite, section)):
+                for problem in _unknown([term], section, parts):
+                    yield parts.origins["suites", name].at(problem, section, i)
+    for key, rule in parts.exclude.items():
+        for section in ("models", "benchmarks", "environments"):
+            for problem in _unknown([getattr(rule, section)], section, parts):
+                yield parts.origins["exclude", key].at(problem, section)
+
+
+def _unknown(chosen: list[str], section: str, parts: Parts) -> Iterator[str]:
+    names = parts.known(section)
+    entries: dict[str, Any] = {} if section == "environments" else getattr(parts, section)
+    faulty = {part for part, _ in parts.broken}
+    for term in terms.split(chosen):
+        if (section, "*") in parts.broken or (term.startswith("tag:") and section in faulty):
+            continue  # it may be meant for an entry that could not be read
+        if problem := terms.unknown(term, section[:-1], {name: entries.get(name) for name in names}, {}):
+            yield problem
+
+
+def _paths(parts: Parts) -> Iterator[str]:
+    for section, fields in PATH_FIELDS.items():
+        for name, entry in getattr(parts, section).items():
+            origin = parts.origins[section, name]
+            for one in fields:
+                value = getattr(entry, one)
+                if value is not None and (reason := escapes(origin.document.path, value)):
+                    yield origin.at(reason, one)
+
+
+def _unchecked(parts: Parts) -> Iterator[str]:
+    """`unchecked` names fields: a misspelt one would excuse nothing, or the wrong thing."""
+    for section in ("models", "benchmarks"):
+        for name, entry in getattr(parts, section).items():
+            fields = [*type(entry).model_fields, *GpuNeed.model_fields]
+            for i, field in enumerate(entry.unchecked):
+                if field not in fields:
+                    near = did_you_mean(field, fields)
+                    yield parts.origins[section, name].at(f"{field!r} is not a field{near}", "unchecked", i)

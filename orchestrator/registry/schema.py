@@ -1,0 +1,206 @@
+"""registry.yaml as pydantic models; `schemas/registry.schema.json` is generated from `RegistryFile`.
+
+Metric fields are those of `orchestrator.job.MetricSpec`. Nothing here reads files.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from orchestrator.job import MetricSpec
+
+Name = Annotated[str, Field(min_length=1, max_length=300)]
+Scalar = str | int | float | bool
+Kind = Literal["vlmevalkit", "hf", "remote-code", "replay", "random-choice", "most-frequent", "blind"]
+BenchmarkType = Literal[  # the runner's `rules.TYPES`: how a benchmark is scored
+    "mcq",
+    "circular",
+    "yes_no",
+    "mme",
+    "hallusion",
+    "vqa",
+    "relaxed",
+    "anls",
+    "exact",
+    "ocrbench",
+    "naturalbench",
+    "caption",
+]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+
+class EnvironmentEntry(_Entry):
+    """One locked dependency set: `requirements-locks/<name>.txt`."""
+
+    transformers: str
+    python: Literal["3.11"] = "3.11"
+    min_driver: int | None = Field(default=None, description="oldest NVIDIA driver (major) that its CUDA runs on")
+    gpu_arch: list[str] = Field(
+        default_factory=list, description="compute capabilities its torch is built for, sm_80 …"
+    )
+
+
+class GpuNeed(_Entry):
+    count: int = Field(default=1, ge=0)
+    vram_gb: float = Field(default=0, ge=0, description="per GPU")
+
+
+class Source(_Entry):
+    """Code that is on no package index: fetched like weights, put on the model's path."""
+
+    url: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class ModelEntry(_Entry):
+    """A model. `kind` defaults to its harness; the first environment is the default, further ones are the axis."""
+
+    environments: list[Name] = Field(
+        default_factory=list, description="those that can run it; a blind model's: its `of`'s"
+    )
+    default_environments: list[Name] = Field(
+        default_factory=list, description="those it runs in without --environments; default: the first one"
+    )
+    kind: Kind | None = None
+    harness: Literal["vlmevalkit"] | None = None
+    harness_name: str | None = Field(default=None, description="name in the harness where it is not this entry's name")
+    repo: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+    revision: str = "main"
+    path: str | None = Field(default=None, description="a checkpoint folder; relative to the registry file")
+    hub: str | None = Field(
+        default=None, description="a hub cache folder that holds `repo` and `also`; default: HF_HOME's"
+    )
+    answers: str | None = Field(default=None, description="replay: a JSONL of {id, answer}; `{benchmark}` is replaced")
+    of: str | None = Field(default=None, description="blind: the model whose image is withheld")
+    also: list[str] = Field(default_factory=list, description="repositories that its code loads by name")
+    sources: list[Source] = Field(default_factory=list)
+    download_gb: float | None = Field(default=None, ge=0)
+    gpu: GpuNeed = GpuNeed(count=0)
+    gated: bool = False
+    trust_remote_code: bool = False
+    pickled_weights: bool = False
+    settings: dict[str, Scalar] = Field(default_factory=dict)
+    max_new_tokens: int = Field(default=128, ge=1)
+    default: bool = False
+    unavailable: str | None = Field(default=None, description="why it cannot run yet, shown instead of running it")
+    tags: list[str] = Field(default_factory=list)
+    unchecked: list[str] = Field(
+        default_factory=list, description="fields that could not be checked against their source"
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> ModelEntry:
+        kind = self.resolved_kind
+        wants = {"hf": ("repo", "path"), "remote-code": ("repo", "path"), "replay": ("answers",), "blind": ("of",)}
+        fields = wants.get(kind, ())
+        problems = []
+        if not self.environments and kind != "blind":
+            problems.append("the field 'environments' is missing or empty")
+        if fields and not any(getattr(self, name) for name in fields):
+            problems.append(f"kind {kind} needs the field {' or '.join(fields)}")
+        if self.of and kind != "blind":
+            problems.append(f"`of` belongs to kind blind, not {kind}")
+        if self.repo and self.path:
+            problems.append("repo and path exclude each other")
+        if kind == "remote-code" and not self.trust_remote_code:
+            problems.append("kind remote-code runs the repository's own code: it needs trust_remote_code: true")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def resolved_kind(self) -> Kind:
+        return self.kind or self.harness or "hf"
+
+    @property
+    def usual_environments(self) -> list[str]:
+        """Where it runs when the command line names no environment."""
+        return self.default_environments or self.environments[:1]
+
+
+class BenchmarkEntry(_Entry):
+    """A benchmark. `file` (relative to the registry file) or, without it, `<dataset>.tsv` in LMUData."""
+
+    harness: Literal["vlmevalkit"] = "vlmevalkit"
+    dataset: str | None = Field(default=None, description="the harness's dataset name; default: this entry's name")
+    type: BenchmarkType
+    file: str | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    url: str | None = None
+    md5: str | None = None
+    repo: str | None = None
+    also: list[str] = Field(default_factory=list)
+    group_by: str | None = None
+    cluster_by: str | None = None
+    category_by: str | None = None
+    needs: Literal["every category"] | None = None
+    min_limit: int | None = Field(default=None, ge=1)
+    metric: MetricSpec
+    metrics: list[MetricSpec] = Field(default_factory=list, description="further numbers beside the primary one")
+    chance: float | None = None
+    scorer: Literal["vlmevalkit", "bleu"] = "vlmevalkit"
+    evaluate_in: str | None = Field(
+        default=None, description="environment of the evaluate stage; default: the cell's own"
+    )
+    judge: Literal["exact_matching"] = "exact_matching"
+    download_gb: float | None = Field(default=None, ge=0)
+    samples: int | None = Field(
+        default=None, description="rows according to its source; the record counts the data itself"
+    )
+    language: str = "en"
+    licence: str | None = None
+    default: bool = True
+    unavailable: str | None = None
+    tags: list[str] = Field(default_factory=list)
+    unchecked: list[str] = Field(default_factory=list)
+
+    @property
+    def all_metrics(self) -> list[MetricSpec]:
+        return [self.metric, *self.metrics]
+
+
+class SuiteEntry(_Entry):
+    """A named selection."""
+
+    models: list[str] = Field(default_factory=lambda: ["all"])
+    benchmarks: list[str] = Field(default_factory=lambda: ["all"])
+    environments: list[str] = Field(default_factory=list)
+    limit: int | None = Field(default=None, ge=1)
+    fresh: bool = False
+
+
+class ExcludeEntry(_Entry):
+    """Cells that are not run, and why."""
+
+    models: str = "*"
+    benchmarks: str = "*"
+    environments: str = "*"
+    because: str = Field(min_length=1)
+
+
+class RunEntry(_Entry):
+    """How runs behave."""
+
+    shm_gb: float = Field(default=8, gt=0)
+    tmp_gb: float = Field(default=8, gt=0)
+    memory_gb: float | None = Field(default=None, gt=0)
+    timeout_minutes: float | None = Field(default=None, gt=0)
+
+
+class RegistryFile(_Entry):
+    """registry.yaml. `include` names other registry files (relative paths) and which of their sections to take."""
+
+    include: dict[str, list[Literal["environments", "models", "benchmarks", "suites", "exclude", "run"]]] = Field(
+        default_factory=dict
+    )
+    environments: dict[Name, EnvironmentEntry] = Field(default_factory=dict)
+    models: dict[Name, ModelEntry] = Field(default_factory=dict)
+    benchmarks: dict[Name, BenchmarkEntry] = Field(default_factory=dict)
+    suites: dict[Name, SuiteEntry] = Field(default_factory=dict)
+    exclude: list[ExcludeEntry] = Field(default_factory=list)
+    run: RunEntry = RunEntry()

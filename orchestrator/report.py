@@ -1,0 +1,81 @@
+"""A run's report, gathered from run.json and the records alone: results.csv, results.xlsx, EVALUATION_REPORT.md."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.layout import RunLayout
+from orchestrator.records import RecordError, read_records, read_run, replace_file
+from orchestrator.records_table import in_order, score_table
+from orchestrator.report_agree import disagreements
+from orchestrator.report_drift import drift_lines, environment_drifts
+from orchestrator.report_markdown import markdown
+from orchestrator.report_rows import csv_bytes, result_rows
+from orchestrator.report_xlsx import xlsx_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportPaths:
+    """What `build` wrote, and lines for the terminal.
+
+    `problems` must be seen (tables that differ from the records); `notes` tell of answers that differ by environment.
+    """
+
+    csv: Path
+    xlsx: Path
+    markdown: Path
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def build(run: RunLayout) -> ReportPaths:
+    """Write the three files, each renamed into place; the same records give the same bytes.
+
+    Raises:
+        RecordError: there are no records, or one cannot be read; every such file is named.
+        OSError: the folder cannot be written.
+    """
+    run_file = read_run(run)
+    records = in_order(read_records(run), run_file)
+    if not records:
+        raise RecordError(f"{run.root}: no finished cell in records/; type python run_matrix.py run to make some")
+    table = score_table(records, run_file)
+    drifts = environment_drifts(run, records)
+    differing = disagreements(run, records)
+    paths = ReportPaths(
+        csv=run.root / "results.csv",
+        xlsx=run.root / "results.xlsx",
+        markdown=run.root / "EVALUATION_REPORT.md",
+        problems=tuple(differing),
+        notes=tuple(drift_lines(drifts)),
+    )
+    replace_file(paths.csv, csv_bytes(result_rows(records)))
+    replace_file(paths.xlsx, xlsx_bytes(records, table, drifts, run_file))
+    replace_file(paths.markdown, markdown(records, table, drifts, run_file, differing).encode())
+    return paths
+
+
+def point_latest(run: RunLayout) -> Path:
+    """Make `latest` beside the run's folder point to it: a relative link, or a file with its name where links can't be.
+
+    Raises OSError where neither can be written.
+    """
+    latest = run.root.parent / "latest"
+    temporary = latest.with_name(f".latest.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    try:
+        temporary.symlink_to(run.root.name)
+    except OSError:
+        temporary.write_text(run.root.name + "\n", encoding="utf-8")
+    os.replace(temporary, latest)
+    return latest
+
+
+def read_latest(outputs: Path) -> str | None:
+    """The run id that `latest` names, or None."""
+    latest = outputs / "latest"
+    if latest.is_symlink():
+        return Path(os.readlink(latest)).name
+    return latest.read_text(encoding="utf-8").strip() if latest.is_file() else None

@@ -1,0 +1,64 @@
+"""The runner's own tables beside the records: where they differ, one of them is wrong, and the report says so."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.executors.protocol import Status
+from orchestrator.layout import RunLayout, slug
+from orchestrator.records import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Number:
+    score: float
+    n: int
+    place: str
+
+
+def disagreements(run: RunLayout, records: Sequence[Record]) -> list[str]:
+    """A line for each number of an ok record that the runner's table, where there is one, lacks or gives otherwise.
+
+    The runner may say ok where the host does not: the host is the stricter one, and such rows are no disagreement.
+    """
+    problems: list[str] = []
+    for record in records:
+        if record.status is not Status.OK:
+            continue
+        if not (tables := _tables(run, record)):
+            continue
+        said = dict(number for path in tables for number in _rows(run, path, record.benchmark))
+        for metric in record.metrics:
+            own, theirs = f"{record.row} × {record.benchmark}, {metric.id}", said.get(metric.id)
+            if theirs is None:
+                problems.append(f"{own}: {metric.value!r} in the record, no row in the runner's table")
+            elif not math.isclose(theirs.score, metric.value, rel_tol=1e-9, abs_tol=1e-9) or theirs.n != metric.n:
+                problems.append(
+                    f"{own}: {metric.value!r} (n {metric.n}) in the record, "
+                    f"{theirs.score!r} (n {theirs.n}) at {theirs.place}"
+                )
+    return problems
+
+
+def _tables(run: RunLayout, record: Record) -> list[Path]:
+    """The runner's tables in which this cell may be, whichever job scored it.
+
+    A job that was ended early has none, and neither has a run of which only the records were kept.
+    """
+    out = run.job_out(record.model, record.environment)
+    # A job that only evaluates has no model, and calls its table results.csv.
+    found = [out / f"{slug(record.model)}_results.csv", *sorted(out.glob("evaluate@*/*results.csv"))]
+    return [path for path in found if path.is_file()]
+
+
+def _rows(run: RunLayout, path: Path, benchmark: str) -> Iterator[tuple[str, _Number]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        for row in reader:
+            if row["benchmark"] == benchmark and row["status"] == "ok" and row["score"]:
+                place = f"{path.relative_to(run.root).as_posix()}:{reader.line_num}"
+                yield row["metric"], _Number(score=float(row["score"]), n=int(row["n"]), place=place)

@@ -1,0 +1,104 @@
+"""Reads a stage's result.json, or says from the evidence why there is none."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from pydantic import ValidationError
+
+from orchestrator.executors.protocol import Outcome, Status
+from orchestrator.job import RESULT_SCHEMA, Failure, ResultFile
+from orchestrator.visible import one_line
+
+_REASON_WIDTH = 400
+_BY_KIND = {"oom": Status.OOM, "interrupted": Status.SKIPPED}
+
+
+class Rejected(Exception):
+    """The cell has no number: status, one line of reason, and where to look."""
+
+    def __init__(self, status: Status, reason: str, where: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = one_line(reason, _REASON_WIDTH)
+        self.where = where
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trail:
+    """Names files relative to the run's folder, with the line."""
+
+    root: Path
+
+    def place(self, path: Path, line: int = 1) -> str:
+        """`file:line` relative to the run; a file outside it by its name alone: records hold no machine's paths."""
+        shown = path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
+        return f"{shown}:{line}"
+
+    def reject(self, status: Status, reason: str, path: Path, line: int = 1) -> NoReturn:
+        raise Rejected(status, reason, self.place(path, line))
+
+    def invalid(self, path: Path, what: str, line: int = 1) -> NoReturn:
+        raise Rejected(Status.INVALID, f"{path.name}: {what}", self.place(path, line))
+
+    def log_end(self, log: Path | None, otherwise: Path) -> str:
+        """The last line of the log, or `otherwise` where there is no log."""
+        if log is None or not log.is_file():
+            return self.place(otherwise)
+        with log.open("rb") as file:
+            return self.place(log, max(sum(1 for _ in file), 1))
+
+    def log_line(self, log: Path | None, failure: Failure, otherwise: Path) -> str:
+        """The last line of the log that shows the failure's exception, else the failure's own file."""
+        wanted = failure.message.split("\n", 1)[0].strip()[:80].encode()
+        found = 0
+        if log is not None and log.is_file() and wanted:
+            with log.open("rb") as file:
+                found = max((number for number, line in enumerate(file, start=1) if wanted in line), default=0)
+        return self.place(log, found) if log is not None and found else self.place(otherwise)
+
+
+def read_result(path: Path, trail: Trail) -> ResultFile:
+    """The file as it is, ok or failed. Raises Rejected where it is cut, of another format, or no result."""
+    try:
+        content = json.loads(path.read_bytes())
+    except json.JSONDecodeError as error:
+        trail.invalid(path, f"cut or not JSON: {error.msg}", line=error.lineno)
+    except ValueError:
+        trail.invalid(path, "not UTF-8")
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != RESULT_SCHEMA:
+        age = "" if not isinstance(version, int) else ", older" if version < RESULT_SCHEMA else ", newer"
+        trail.invalid(path, f"schema_version {version!r}{age}; this Lockstep reads {RESULT_SCHEMA}: type make images")
+    try:
+        return ResultFile.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        trail.invalid(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+
+
+def reject_unfinished(
+    path: Path, job_error: Path, outcome: Outcome, log: Path | None, trail: Trail, *, answered: str
+) -> NoReturn:
+    """No result: what the host saw of the job comes first, then the runner's own error record."""
+    if outcome.status not in (Status.OK, Status.FAILED):
+        reason = outcome.reason or f"the job ended as {outcome.status.value}"
+        raise Rejected(outcome.status, reason + answered, outcome.where or trail.log_end(log, path))
+    if job_error.is_file():
+        try:
+            failure = Failure.model_validate_json(job_error.read_bytes())
+        except ValidationError:
+            trail.invalid(job_error, "not a readable error record")
+        reject_failure(failure, trail.log_line(log, failure, job_error), answered)
+    reason = outcome.reason or f"the runner ended without {trail.place(path).rsplit(':', 1)[0]}"
+    raise Rejected(Status.FAILED, reason + answered, outcome.where or trail.log_end(log, path))
+
+
+def reject_failure(failure: Failure, where: str, answered: str = "") -> NoReturn:
+    """What the runner says of the exception, as the cell's one line."""
+    sample = f", sample {failure.sample}" if failure.sample else ""
+    what = f"{failure.type} in {failure.phase}{sample}: {failure.message}{answered}"
+    raise Rejected(_BY_KIND.get(failure.kind, Status.FAILED), what, where)

@@ -1,0 +1,54 @@
+"""`registry check`, `registry list` and `schemas`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+
+from orchestrator import console
+from orchestrator.console_views import TableView
+from orchestrator.errors import Exit
+from orchestrator.settings import project_path
+
+_NUMBERS = frozenset({"download", "gpu", "chance", "samples", "max"})
+
+
+def registry(arguments: argparse.Namespace) -> int:
+    """Check the registry (all mistakes at once), or list it."""
+    from orchestrator.registry.catalogue import catalogue, unsourced
+    from orchestrator.registry.load import load
+
+    loaded = load(project_path(arguments.registry))
+    rows = asdict(catalogue(loaded))
+    if arguments.action == "check":
+        problems = unsourced(loaded)
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        if not problems:
+            counts = ", ".join(f"{len(entries)} {name}" for name, entries in rows.items())
+            console.print_line(f"{arguments.registry}: {counts}, no mistakes")
+        return int(Exit.USAGE if problems else Exit.OK)
+    if arguments.json:
+        console.print_json(rows)
+        return int(Exit.OK)
+    for name, entries in rows.items():
+        if entries:
+            columns = tuple(entries[0])
+            table = tuple(tuple(entry[column] for column in columns) for entry in entries)
+            console.print_table(TableView(title=name, columns=columns, rows=table, right=_NUMBERS & set(columns)))
+    return int(Exit.OK)
+
+
+def schemas(arguments: argparse.Namespace) -> int:
+    """Write schemas/ from the models, or fail where a file is stale."""
+    from orchestrator import schemas as making
+
+    if arguments.check:
+        problems = making.check()
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        return int(Exit.FAILED if problems else Exit.OK)
+    for name in making.write():
+        print(f"wrote schemas/{name}")
+    return int(Exit.OK)

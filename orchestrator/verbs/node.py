@@ -1,0 +1,102 @@
+"""Verbs for whoever keeps the node: images, base-image, locks, doctor, clean."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from orchestrator import console
+from orchestrator.errors import Exit, UsageError, did_you_mean
+from orchestrator.layout import ProjectLayout
+from orchestrator.settings import project_path, settings
+
+
+def images(arguments: argparse.Namespace) -> int:
+    """Build the images of a registry's environments; with flags list or prune them."""
+    from orchestrator import images as making
+    from orchestrator.backing import specs_of
+    from orchestrator.registry.load import load
+
+    layout = ProjectLayout()
+    environ = settings()
+    specs = specs_of(load(project_path(arguments.registry)), layout)
+    known = [spec.name for spec in specs]
+    unknown = [name for name in arguments.environment if name not in known]
+    if unknown:
+        raise UsageError(*(f"no environment {name!r}{did_you_mean(name, known)}" for name in unknown))
+    chosen = [spec for spec in specs if not arguments.environment or spec.name in arguments.environment]
+    if arguments.prune:
+        making.prune(specs, layout=layout, environ=environ)
+    elif arguments.list or arguments.tags:
+        for spec in chosen:
+            found = making.find(spec, layout=layout, environ=environ)
+            if arguments.tags:
+                print(*([found.tag] if found else []), sep="\n", end="\n" if found else "")
+            else:
+                print(
+                    f"{spec.name}  {f'{found.tag}  {found.id}' if found else f'not built: make images ENV={spec.name}'}"
+                )
+    else:
+        making.build(chosen, layout=layout, environ=environ)
+    return int(Exit.OK)
+
+
+def base_image(arguments: argparse.Namespace) -> int:
+    """Make the base with debootstrap."""
+    from orchestrator.images import build_base_image
+
+    build_base_image(environ=settings())
+    return int(Exit.OK)
+
+
+def locks(arguments: argparse.Namespace) -> int:
+    """Compile or check the locks."""
+    from orchestrator import locks as making
+
+    if arguments.check:
+        problems = making.check_locks(arguments.environment, offline=arguments.offline)
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        return int(Exit.FAILED if problems else Exit.OK)
+    making.compile_locks(arguments.environment, upgrade=arguments.upgrade, locker=arguments.locker)
+    return int(Exit.OK)
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Look at everything that a run needs, and say what to type for each that is not well."""
+    from dataclasses import asdict
+
+    from orchestrator.doctor import examine
+    from orchestrator.registry.load import load
+
+    rows = examine(
+        load(project_path(arguments.registry)), ProjectLayout(outputs=project_path(arguments.output_root)), settings()
+    )
+    if arguments.json:
+        console.print_json([asdict(row) for row in rows])
+    else:
+        console.print_doctor(rows)
+    return int(Exit.UNAVAILABLE if any(row.state == "missing" for row in rows) else Exit.OK)
+
+
+def clean(arguments: argparse.Namespace) -> int:
+    """List what runs of this project left in the engine, and remove it with --yes."""
+    from orchestrator.executors import project_name
+    from orchestrator.executors.container_engine import connect, labelled, remove
+
+    environ = settings()
+    engine = connect("docker", environ)
+    found = labelled(engine, project=project_name(ProjectLayout().root))
+    if not found:
+        print("nothing left behind")
+    for container in found:
+        state = engine.api.inspect_container(container)
+        name, status = str(state["Name"]).lstrip("/"), state["State"]["Status"]
+        if arguments.yes:
+            remove(engine, container)
+            print(f"removed {name} ({status})")
+        else:
+            print(f"{name} ({status})")
+    if found and not arguments.yes:
+        print("remove them: python run_matrix.py clean --yes")
+    return int(Exit.OK)

@@ -1,0 +1,67 @@
+"""`report` and `show`: what a run left, read again."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from orchestrator import console
+from orchestrator.errors import Exit, UsageError, did_you_mean
+from orchestrator.layout import RunLayout
+from orchestrator.records import Record, read_records, read_run
+from orchestrator.runs import find_run
+from orchestrator.settings import project_path
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Rebuild a run's report from its records alone."""
+    from orchestrator import report as making
+    from orchestrator.display import report_files
+    from orchestrator.records_table import score_table
+
+    run = find_run(project_path(arguments.output_root), arguments.run)
+    paths = making.build(run)
+    records = read_records(run)
+    files = report_files(run, paths)
+    if arguments.json:
+        console.print_json({"run": run.root.name, "files": files, "problems": list(paths.problems)})
+    else:
+        console.print_scores(score_table(records, read_run(run)), files=files, notes=[*paths.problems, *paths.notes])
+    return int(Exit.FAILED if paths.problems else Exit.OK)
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """A cell's samples."""
+    from orchestrator.samples import samples_of
+
+    run = find_run(project_path(arguments.output_root), arguments.run)
+    record = find_record(run, arguments.model, arguments.benchmark, arguments.environment)
+    samples, notes = samples_of(run, record, failed=arguments.failed)
+    if arguments.json:
+        console.print_json(
+            {"cell": [record.row, record.benchmark], "notes": notes, "samples": [asdict(s) for s in samples]}
+        )
+    else:
+        console.print_samples(samples, notes, total=record.n_rows or len(samples))
+    return int(Exit.OK)
+
+
+def find_record(run: RunLayout, model: str, benchmark: str | None, environment: str | None) -> Record:
+    """The one record that these words name. Raises UsageError: unknown names, or a model that ran in several."""
+    records = read_records(run)
+    models = dict.fromkeys(r.model for r in records)
+    if model not in models:
+        raise UsageError(f"run {run.root.name} has no model {model!r}{did_you_mean(model, models)}")
+    found = [r for r in records if r.model == model]
+    benchmarks = dict.fromkeys(r.benchmark for r in found)
+    if benchmark is not None and benchmark not in benchmarks:
+        raise UsageError(
+            f"{model} has no benchmark {benchmark!r} in {run.root.name}{did_you_mean(benchmark, benchmarks)}"
+        )
+    found = [r for r in found if benchmark is None or r.benchmark == benchmark]
+    environments = dict.fromkeys(r.environment for r in found)
+    if environment is None and len(environments) > 1:
+        raise UsageError(f"{model} ran in {', '.join(environments)}: say which with --environment")
+    if environment is not None and environment not in environments:
+        raise UsageError(f"{model} did not run in {environment!r}{did_you_mean(environment, environments)}")
+    return next(r for r in found if environment in (None, r.environment))

@@ -1,0 +1,14 @@
+#!/usr/bin/env python3
+"""Lockstep's one command: `python run_matrix.py [VERB] …`; `--help` lists the verbs."""
+
+import os
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    venv = Path(__file__).resolve().parent / ".venv" / "bin" / "python"
+    if Path(sys.prefix) != venv.parent.parent and venv.exists():
+        os.execv(venv, [str(venv), *sys.argv])  # the locked packages, whichever Python one calls
+    from orchestrator.cli import main
+
+    sys.exit(main(sys.argv[1:]))

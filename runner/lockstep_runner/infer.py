@@ -1,0 +1,87 @@
+"""One infer stage: ask the model for what is not answered yet, and append each answer as it comes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lockstep_runner import machine
+from lockstep_runner.adapters import Adapter, Part, Sample
+from lockstep_runner.contract import Model, Stage
+from lockstep_runner.events import Events
+from lockstep_runner.failures import GenerationError, device_lost, failure, one_line, out_of_memory
+from lockstep_runner.files import LineFile
+from lockstep_runner.predictions import Line, path_in, prompt_digest
+from lockstep_runner.stopping import Stopping
+
+if TYPE_CHECKING:
+    from lockstep_runner.benchmark import Benchmark
+
+
+class CannotGoOn(Exception):
+    """The job has to end here: `failure` goes to error.json."""
+
+    def __init__(self, failure: dict[str, Any]) -> None:
+        super().__init__(failure["message"])
+        self.failure = failure
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What all samples of a stage share."""
+
+    stage: Stage
+    model: Model
+    adapter: Adapter
+    benchmark: Benchmark
+    events: Events
+    stopping: Stopping
+
+    def answer_missing(self, kept: dict[str, Line]) -> dict[str, Line]:
+        """Answer what `kept` lacks; all lines of the stage. Raises CannotGoOn when memory or the GPU is gone."""
+        lines = dict(kept)
+        total = len(self.stage.samples)
+        with LineFile(path_in(self.stage.folder), self.stopping.held) as file:
+            for sample in self.stage.samples:
+                if sample in lines:
+                    continue
+                self.events.emit("infer", stage=self.stage.id, sample=sample, done=len(lines), total=total)
+                line, fatal = self._one(sample)
+                file.append(line)
+                lines[sample] = line
+                if line["error"] is not None:
+                    why = one_line(line["error"])
+                    print(f"{self.stage.id}: sample {sample} failed: {why}", file=sys.stderr, flush=True)
+                if fatal:
+                    raise CannotGoOn(line["error"])
+                self.stopping.check()
+        return lines
+
+    def _one(self, sample_id: str) -> tuple[Line, bool]:
+        """A prediction line, and whether what went wrong would go wrong for all later samples too."""
+        sample = Sample(sample_id, self.benchmark, self.stage.benchmark["name"])
+        line: Line = {"id": sample_id, "answer": None, "error": None, "prompt_sha256": None, "seconds": 0.0}
+        machine.seed_all(self.model.seed, sample_id)
+        began = time.perf_counter()
+        phase, fatal = "prompt", False
+        try:
+            parts = self.adapter.prompt(sample)
+            line["prompt_sha256"] = prompt_digest(parts)
+            phase = "generate"
+            line["answer"] = self._text(parts, sample)
+        except (Exception, SystemExit) as error:  # wrappers of models call exit() too
+            kind = "data" if phase == "prompt" else "model"
+            line["error"] = failure(error, phase=phase, kind=kind, sample=sample_id)
+            fatal = out_of_memory(error) or device_lost(error)
+        finally:
+            self.benchmark.release(sample_id)
+        line["seconds"] = round(time.perf_counter() - began, 6)
+        return line, fatal
+
+    def _text(self, parts: list[Part], sample: Sample) -> str:
+        answer: object = self.adapter.answer(parts, sample)
+        if not isinstance(answer, str):
+            raise GenerationError(f"the model gave {type(answer).__name__} and no text")
+        return answer

@@ -1,0 +1,79 @@
+"""Commands in the documents are commands that exist, and the repository speaks of the project alone."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cli import VERBS, parser
+from orchestrator.layout import PROJECT
+
+PAGES = [
+    PROJECT / "README.md",
+    PROJECT / "CHANGELOG.md",
+    *sorted((PROJECT / "docs").glob("*.md")),
+    PROJECT / "demo" / "README.md",
+]
+COMMAND = re.compile(r"(?:^|[`(])\s*(?:\$ )?((?:python run_matrix\.py|make) [^`\n)|#]+)", re.MULTILINE)
+PLACEHOLDER = re.compile(r"\b(VERB|…|TERMS)\b|…")
+
+
+def commands() -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        for match in COMMAND.finditer(page.read_text(encoding="utf-8")):
+            if not PLACEHOLDER.search(match[1]):
+                found.append((page.name, match[1].strip().rstrip("\\").strip()))
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize(("page", "command"), commands())
+def test_commands_exist(page: str, command: str) -> None:
+    words = [w for w in shlex.split(command) if "=" not in w or w.startswith("-")]
+    if words[0] == "make":
+        targets = re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+        assert set(words[1:]) <= set(targets), f"{page}: {command}"
+    else:
+        arguments = words[2:]
+        if arguments[0] not in VERBS and arguments[0] not in ("--help", "--version"):
+            arguments.insert(0, "run")
+        if arguments[0] in VERBS:
+            parser().parse_args(arguments)
+
+
+def tracked() -> list[Path]:
+    names = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, check=True, capture_output=True, text=True
+    )
+    return [PROJECT / name for name in names.stdout.splitlines()]
+
+
+def test_no_machine_and_no_package_host_is_named() -> None:
+    hosts = [
+        "py" + "pi.org",
+        "files.python" + "hosted",
+        "deb.deb" + "ian.org",
+        "registry." + "npmjs",
+        "/ro" + "ot/",
+        "/wo" + "rk/",
+    ]
+    named = []
+    for path in tracked():
+        if path.suffix in {".safetensors", ".tsv", ".png", ".xlsx"} or not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        named += [f"{path.relative_to(PROJECT)}: {host}" for host in hosts if host in text]
+    assert named == []
+
+
+def test_files_stay_readable() -> None:
+    long = {
+        str(path.relative_to(PROJECT)): lines
+        for path in tracked()
+        if path.suffix == ".py" and path.is_file() and (lines := len(path.read_text().splitlines())) > 300
+    }
+    assert long == {}, "split what has more than one subject"

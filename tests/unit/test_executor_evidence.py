@@ -1,0 +1,143 @@
+"""From evidence to outcome, and from bytes to lines."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from orchestrator.executors.ending import Ended, judge
+from orchestrator.executors.lines import LINE_LIMIT, Lines
+from orchestrator.executors.protocol import Job, Mount, Needs, Outcome, Status
+
+FAILURE = {"kind": "model", "type": "ValueError", "message": "bad\n value", "where": "m.py:3", "phase": "load"}
+
+
+def ended(out: Path, end: Ended, *, said: str = "", needs: Needs | None = None) -> Outcome:
+    job = Job(
+        key="a/b@tf-4.37",
+        run_id="r",
+        environment="tf-4.37",
+        folder=out,
+        mounts=(Mount(source=out, target="work/out", writable=True),),
+    )
+    lines = Lines(lambda line: None)
+    lines.feed(said.encode())
+    return judge(end, job=job, needs=needs or Needs(), lines=lines)
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "reason"),
+    [
+        (Ended(exit_code=0), Status.OK, ""),
+        (Ended(exit_code=0, cut="stop"), Status.OK, ""),  # it came to its end before the signal
+        (Ended(exit_code=143, cut="stop"), Status.SKIPPED, "interrupted"),
+        (Ended(exit_code=137, cut="timeout"), Status.TIMEOUT, "not finished after 90 s; its last line: words"),
+        (
+            Ended(exit_code=137, oom_killed=True),
+            Status.OOM,
+            "killed by the kernel for want of memory; its last line: words",
+        ),
+        (Ended(exit_code=137), Status.INFRA, "killed from outside (137 SIGKILL); its last line: words"),
+        (Ended(exit_code=143), Status.INFRA, "killed from outside (143 SIGTERM); its last line: words"),
+        (Ended(exit_code=127), Status.INFRA, "the runner could not be started: words"),
+        (Ended(exit_code=139), Status.FAILED, "runner died: exit 139 SIGSEGV: words"),
+        (Ended(exit_code=250), Status.FAILED, "runner died: exit 250: words"),
+    ],
+)
+def test_without_an_error_file(tmp_path: Path, end: Ended, status: Status, reason: str) -> None:
+    outcome = ended(tmp_path, end, said="words\n", needs=Needs(timeout_seconds=90))
+    assert (outcome.status, outcome.reason) == (status, reason)
+    assert (outcome.where == "") is (status is Status.OK)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("model", Status.FAILED), ("data", Status.FAILED), ("oom", Status.OOM), ("interrupted", Status.INFRA)],
+)
+def test_the_error_file_names_the_kind(tmp_path: Path, kind: str, status: Status) -> None:
+    (tmp_path / "error.json").write_text(json.dumps({**FAILURE, "kind": kind}), encoding="utf-8")
+    outcome = ended(tmp_path, Ended(exit_code=1), said="Traceback\nValueError: bad\nbye\n")
+    assert (outcome.status, outcome.reason) == (status, "ValueError: bad value (in load, m.py:3)")
+    assert outcome.where.startswith("logs/a_b@tf-4.37-")
+    assert outcome.where.endswith(".log:2")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"kind": "model"}', json.dumps({**FAILURE, "kind": "hunch"})])
+def test_an_error_file_that_cannot_be_read_is_failed_and_says_so(tmp_path: Path, text: str) -> None:
+    (tmp_path / "error.json").write_text(text, encoding="utf-8")
+    outcome = ended(tmp_path, Ended(exit_code=1))
+    assert outcome.status is Status.FAILED
+    assert outcome.reason.startswith("its error.json cannot be read: ")
+
+
+def test_hostile_words_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    text = json.dumps({**FAILURE, "message": "\x1b[2Jgone\x07" + "x" * 5000})
+    (tmp_path / "error.json").write_text(text, encoding="utf-8")
+    reason = ended(tmp_path, Ended(exit_code=1)).reason
+    assert reason.startswith("ValueError: gonexx")
+    assert len(reason) < 400
+
+
+def test_only_plain_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "error.json")
+    (tmp_path / "secret").write_text('{"phase": "load"}\n', encoding="utf-8")
+    (tmp_path / "events.jsonl").symlink_to(tmp_path / "secret")
+    outcome = ended(tmp_path, Ended(exit_code=137))
+    assert outcome.reason == "killed from outside (137 SIGKILL); it printed nothing"
+
+
+def test_the_last_event_says_where_it_was(tmp_path: Path) -> None:
+    events = '{"phase": "load"}\n{"phase": "infer", "stage": "POPE/infer", "sample": "7"}\n{"phase": "inf'
+    (tmp_path / "events.jsonl").write_text(events, encoding="utf-8")
+    outcome = ended(tmp_path, Ended(exit_code=137, cut="timeout"), needs=Needs(timeout_seconds=1.5))
+    assert outcome.reason == "not finished after 1.5 s; last seen in infer, POPE/infer, sample 7"
+
+
+def test_lines_are_put_together_from_chunks() -> None:
+    got: list[str] = []
+    lines = Lines(got.append)
+    for byte in "erste Zeile äöü\n\nzweite".encode():
+        lines.feed(bytes([byte]))
+    assert got == ["erste Zeile äöü", ""]
+    lines.close()
+    assert got == ["erste Zeile äöü", "", "zweite"]
+    assert (lines.count, lines.last) == (3, "zweite")
+
+
+def test_lines_keep_the_last_state_of_a_progress_bar_and_no_escapes() -> None:
+    got: list[str] = []
+    lines = Lines(got.append)
+    lines.feed(b"1%\r2%\r3%\r\n\x1b]0;title\x07a\x1b[1;31mb\x00\tc\n")
+    assert got == ["3%", "ab\tc"]
+
+
+def test_lines_bound_what_has_no_end() -> None:
+    got: list[str] = []
+    lines = Lines(got.append)
+    for _ in range(40):
+        lines.feed(b"y" * 2**16)
+    lines.close()
+    assert len(got) == 1
+    assert len(got[0]) <= LINE_LIMIT + 40
+
+
+def test_lines_bound_the_whole_log_and_say_so() -> None:
+    got: list[str] = []
+    lines = Lines(got.append, limit=10)
+    lines.feed(b"12345\n67890\nmore\nmore\n")
+    assert got == ["12345", "67890", "… the job printed more than 10 characters: the rest is not kept"]
+
+
+def test_lines_count_as_the_log_counts() -> None:
+    kept = ["from an earlier attempt"]
+
+    def log(line: str) -> int:
+        kept.append(line)
+        return len(kept)
+
+    lines = Lines(log)
+    lines.feed(b"a\nneedle\nb\n")
+    assert (lines.number_of("needle"), lines.number_of("absent"), lines.number_of()) == (3, 4, 4)

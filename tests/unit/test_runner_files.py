@@ -1,0 +1,167 @@
+"""What the runner writes survives crashes and comes back as it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from lockstep_runner.contract import ContractError, digest_of, read_job, slug
+from lockstep_runner.files import DataError, LineFile, read_lines, write_json
+from lockstep_runner.predictions import prompt_digest, read_predictions, take_over
+
+from orchestrator import layout
+from orchestrator.identity import samples_sha256
+from orchestrator.job import JobFile, ModelSpec
+from tests.unit.runner_fakes import evaluate, index, infer
+
+HARD = [
+    "=1+1",
+    "NA",
+    "",
+    "None",
+    "nan",
+    "\x00\x07\x1b[31m\x7f",
+    "\ud800 alone",
+    "a\tb\r\nc\u2028d",
+    "한국어",
+    "x" * 2**20,
+]
+
+
+def test_every_text_comes_back_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    with LineFile(path) as file:
+        for number, text in enumerate(HARD):
+            file.append({"id": str(number), "answer": text, "error": None})
+    lines = read_predictions(tmp_path, [str(number) for number in range(len(HARD))])
+    assert [line["answer"] for line in lines.values()] == HARD
+    assert path.read_bytes().isascii()
+    assert path.read_bytes().count(b"\n") == len(HARD)
+
+
+def test_a_torn_last_line_is_left_out_and_cut_off_before_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2')
+    assert [value for _, value in read_lines(path)] == [{"a": 1}]
+    with LineFile(path) as file:
+        assert file.count == 1
+        file.append({"a": 3})
+    assert [value for _, value in read_lines(path)] == [{"a": 1}, {"a": 3}]
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", "\xff"])
+def test_a_broken_line_in_the_middle_names_its_place(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'{"a": 1}\n' + line.encode("latin-1") + b'\n{"a": 2}\n')
+    with pytest.raises(DataError, match=r"x\.jsonl:2"):
+        list(read_lines(path))
+
+
+def test_a_file_made_elsewhere_must_be_right_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_text('{"id": "1"}\n{"id": "2"}')
+    assert len(list(read_lines(path, whole=True))) == 2
+    path.write_text('{"id": "1"}\n{"id": "2')
+    with pytest.raises(DataError, match=r"answers\.jsonl:2"):
+        list(read_lines(path, whole=True))
+
+
+def test_json_is_renamed_into_place(tmp_path: Path) -> None:
+    write_json(tmp_path / "a" / "result.json", {"b": 1})
+    assert json.loads((tmp_path / "a" / "result.json").read_text()) == {"b": 1}
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["result.json"]
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json(tmp_path / "a" / "result.json", {"b": float("nan")})
+    assert json.loads((tmp_path / "a" / "result.json").read_text()) == {"b": 1}
+
+
+def line(name: str, answer: str | None = "x", error: object = None) -> str:
+    return json.dumps({"id": name, "answer": answer, "error": error}) + "\n"
+
+
+def test_a_resume_keeps_answers_of_wanted_samples_alone(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    path.write_text(line("1") + line("2", None, {"kind": "model"}) + line("foreign") + line("3") + '{"id": "4", "ans')
+    assert list(take_over(tmp_path, ["3", "2", "1", "4"])) == ["1", "3"]
+    assert path.read_text() == line("1") + line("3")
+
+
+def test_a_file_with_nothing_to_drop_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    path.write_text(line("1"))
+    before = path.stat().st_ino
+    take_over(tmp_path, ["1"])
+    assert path.stat().st_ino == before
+
+
+def test_the_first_of_equal_lines_counts_and_different_ones_are_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    path.write_text(line("1") + line("1"))
+    assert list(read_predictions(tmp_path, ["1"])) == ["1"]
+    path.write_text(line("1") + line("1", "y"))
+    with pytest.raises(DataError, match=r"predictions\.jsonl:2.*'1'"):
+        read_predictions(tmp_path, ["1"])
+
+
+@pytest.mark.parametrize("wrong", [{"id": 1, "answer": "x"}, {"id": "1"}, {"id": "1", "answer": "x", "error": {}}])
+def test_a_line_that_is_no_prediction_is_an_error(tmp_path: Path, wrong: dict[str, object]) -> None:
+    (tmp_path / "predictions.jsonl").write_text(json.dumps(wrong) + "\n")
+    with pytest.raises(DataError, match=r"predictions\.jsonl:1: not a prediction"):
+        read_predictions(tmp_path, ["1"])
+
+
+def test_prompts_are_known_by_content_not_by_path(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(b"same")
+    (tmp_path / "c.jpg").write_bytes(b"other")
+    a, b, c = ([{"type": "image", "value": str(tmp_path / f"{n}.jpg")}, {"type": "text", "value": "?"}] for n in "abc")
+    assert prompt_digest(a) == prompt_digest(b) != prompt_digest(c)
+    assert prompt_digest(a) != prompt_digest(a[1:])
+    assert prompt_digest([]) is None
+
+
+def job_file(tmp_path: Path, **changes: object) -> Path:
+    model = ModelSpec(name="m", adapter="hf", repo="a/b", settings={"dtype": "float32"}, blind=True)
+    job = JobFile(
+        run_id="r", key="k", environment="e", transformers="4", model=model, stages=[index(), infer(), evaluate()]
+    )
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps({**job.model_dump(), **changes}))
+    return path
+
+
+def test_a_job_of_the_host_is_read_whole(tmp_path: Path) -> None:
+    job = read_job(job_file(tmp_path))
+    assert [stage.kind for stage in job.stages] == ["index", "infer", "evaluate"]
+    assert job.of("infer")[0].samples == ("s0", "s1", "s2", "s3")
+    assert job.of("evaluate")[0].benchmark["metrics"][0]["id"] == "accuracy"
+    assert job.model is not None
+    assert (job.model.source, job.model.blind, job.model.settings) == ("a/b", True, {"dtype": "float32"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schema_version": 2}, "schema 2 is newer than this runner's 1"),
+        ({"schema_version": 0}, "schema 0 is older than this runner's 1"),
+        ({"colour": "red"}, "job: unknown colour"),
+        ({"stages": [{"kind": "train", "id": "x"}]}, "stage 'x' is of unknown kind 'train'"),
+        ({"stages": [{"kind": "infer", "id": "x"}]}, "stage: missing benchmark"),
+        ({"model": {"name": "m", "adapter": "hf", "lora": "x"}}, "model: unknown lora"),
+    ],
+)
+def test_a_job_of_another_make_is_refused_in_one_line(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ContractError, match=said) as caught:
+        read_job(job_file(tmp_path, **changes))
+    assert "make images" in str(caught.value) or "known:" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["llava_v1.5_7b", "a/b", "..", "한국", "x" * 200])
+def test_names_of_files_are_the_hosts(name: str) -> None:
+    assert slug(name) == layout.slug(name)
+
+
+def test_sample_sets_are_the_hosts() -> None:
+    assert digest_of(["b", "a"]) == samples_sha256(["a", "b"])

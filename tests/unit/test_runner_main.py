@@ -1,0 +1,152 @@
+"""The runner's command line, and that it stays a guest: nothing but the standard library is imported with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lockstep_runner import __version__, check, machine, standalone
+from lockstep_runner.__main__ import main
+
+from orchestrator.layout import PROJECT
+
+IMPORT_ALL = """
+import importlib, pathlib, sys
+before = set(sys.modules)
+for path in sorted(pathlib.Path(sys.argv[1]).rglob("*.py")):
+    name = ".".join(path.relative_to(sys.argv[1]).with_suffix("").parts)
+    importlib.import_module("lockstep_runner." + name if name != "__init__" else "lockstep_runner")
+new = {name.split(".")[0] for name in set(sys.modules) - before}
+print(sorted(new - set(sys.stdlib_module_names) - {"lockstep_runner"}))
+"""
+
+
+@pytest.fixture
+def signals_restored() -> Iterator[None]:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, function in before.items():
+        signal.signal(number, function)
+
+
+def test_all_modules_import_the_standard_library_alone() -> None:
+    package = PROJECT / "runner" / "lockstep_runner"
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "runner")}
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL, str(package)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert "--model MODEL --data FILE.tsv" in capsys.readouterr().out
+    assert main([]) == 2
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.endswith(f"{__version__}\n")
+
+
+def test_check_is_another_programme(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "main", lambda argv: 7 if list(argv) == ["--lock", "x"] else 0)
+    assert main(["check", "--lock", "x"]) == 7
+
+
+@pytest.mark.usefixtures("signals_restored")
+def test_a_job_that_cannot_be_read_is_one_line_and_an_error_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "work" / "out").mkdir(parents=True)
+    (tmp_path / "work" / "job.json").write_text('{"schema_version": 9}')
+    assert main(["work/job.json"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("work/job.json: schema 9 is newer")
+    assert said.count("\n") == 1
+    assert json.loads((tmp_path / "work/out/error.json").read_text())["kind"] == "data"
+
+
+def test_the_process_is_offline_and_writes_only_to_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_HOME", "HF_MODULES_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "USER"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "MPLCONFIGDIR", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, "before")
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "scratch"))
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "mpl"))
+    (tmp_path / "cache" / "hub").mkdir(parents=True)
+    with monkeypatch.context():
+        before = dict(os.environ)
+        machine.prepare_environment(tmp_path)
+        after = dict(os.environ)
+        os.environ.clear()
+        os.environ.update(before)
+    assert after["HF_HUB_OFFLINE"] == after["TRANSFORMERS_OFFLINE"] == after["HF_DATASETS_OFFLINE"] == "1"
+    assert after["HF_HUB_CACHE"] == after["HUGGINGFACE_HUB_CACHE"] == str(tmp_path / "cache" / "hub")
+    assert after["HF_HOME"].startswith(str(tmp_path / "scratch"))
+    assert (after["XDG_CACHE_HOME"], after["USER"]) == ("before", "lockstep")
+    assert Path(after["HF_MODULES_CACHE"]).is_dir()
+
+
+def test_a_sample_is_seeded_by_itself_not_by_what_came_before() -> None:
+    import random
+
+    drawn = []
+    for order in (("a", "b"), ("b", "a")):
+        for name in order:
+            machine.seed_all(3, name)
+            drawn.append((name, random.random()))
+    assert len(set(drawn)) == 2
+
+
+ROWS: list[dict[str, Any]] = [{"id": f"r{i}", "group": f"g{i // 2}"} for i in range(6)]
+INDEX = {"samples": ROWS, "order": ["g2", "g0", "g1"]}
+
+
+@pytest.mark.parametrize(
+    ("limit", "mode", "chosen"),
+    [
+        (1, "spread", "r4 r5"),
+        (2, "spread", "r0 r1 r4 r5"),
+        (None, "spread", "r0 r1 r2 r3 r4 r5"),
+        (9, "spread", "r0 r1 r2 r3 r4 r5"),
+        (3, "head", "r0 r1 r2"),
+        (None, "head", "r0 r1 r2 r3 r4 r5"),
+    ],
+)
+def test_a_limit_is_units_of_the_order_and_head_is_rows(limit: int | None, mode: str, chosen: str) -> None:
+    assert standalone._chosen(INDEX, limit, mode) == tuple(chosen.split())
+
+
+@pytest.mark.usefixtures("signals_restored")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--data", "none.tsv"], "--data: no such file: none.tsv"),
+        (["--adapter", "replay", "--data", "here.tsv", "--answers", "none.jsonl"], "--answers: no such file"),
+    ],
+)
+def test_a_wrong_call_is_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.tsv").touch()
+    assert main(["--model", "org/name", *options]) == 2
+    assert capsys.readouterr().err.startswith(said)
+
+
+@pytest.mark.usefixtures("signals_restored")
+def test_a_limit_below_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--model", "m", "--data", "x.tsv", "--limit", "0"])
+    assert "0 is less than 1" in capsys.readouterr().err

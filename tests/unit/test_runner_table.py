@@ -1,0 +1,91 @@
+"""The runner's own table: csv and workbook say the same, and text stays text."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import openpyxl
+import pytest
+from lockstep_runner.table import COLUMNS
+
+from tests.unit.runner_fakes import House, evaluate, house, infer, raises
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    return house(tmp_path, monkeypatch)
+
+
+def rows_of_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_one_row_for_each_stage_and_metric(place: House) -> None:
+    place.missing.add("B")
+    place.run(infer("A"), evaluate("A"), infer("B"), evaluate("B"))
+    good, bad = rows_of_csv(place.out / "m_results.csv")
+    assert tuple(good) == COLUMNS
+    assert (good["model"], good["benchmark"], good["status"], good["metric"], good["score"]) == (
+        "m",
+        "A",
+        "ok",
+        "accuracy",
+        "50.0",
+    )
+    assert (good["unit"], good["higher_is_better"], good["primary"], good["n"], good["n_rows"]) == (
+        "%",
+        "True",
+        "True",
+        "2",
+        "4",
+    )
+    assert float(good["load_seconds"]) >= 0
+    assert (bad["benchmark"], bad["status"], bad["metric"], bad["score"]) == ("B", "failed", "", "")
+    assert bad["reason"] == "DataError: cache/data/B.tsv: no such file"
+
+
+def test_both_files_say_the_same(place: House) -> None:
+    place.model.answers["s1"] = raises(ValueError("=1+1"))
+    place.run(infer("A"), evaluate("A"), evaluate("B"))
+    sheet = openpyxl.load_workbook(place.out / "m_results.xlsx").active
+    assert sheet is not None
+    header, *rows = sheet.iter_rows(values_only=True)
+    written = rows_of_csv(place.out / "m_results.csv")
+    assert header == COLUMNS
+    assert [["" if cell is None else cell for cell in row] for row in rows] == [
+        [_as_cell(row[column], cell) for column, cell in zip(COLUMNS, cells, strict=True)]
+        for row, cells in zip(written, rows, strict=True)
+    ]
+
+
+def _as_cell(text: str, cell: object) -> object:
+    """A csv field as the workbook holds it: numbers and truth values have a type there."""
+    if isinstance(cell, bool):
+        return text == "True"
+    return type(cell)(float(text)) if isinstance(cell, (int, float)) else text
+
+
+def test_text_in_the_workbook_is_never_a_formula_a_number_or_a_link(place: House) -> None:
+    texts = ["=1+1", "0012", "https://example.org/x"]
+    for text in texts:
+        place.model.answers = {f"s{i}": raises(ValueError(text)) for i in range(4)}
+        place.run(infer(text.replace("/", "_")), evaluate(text.replace("/", "_")), model="=m")
+        sheet = openpyxl.load_workbook(place.out / f"{'_m-' + _digest('=m')}_results.xlsx").active
+        assert sheet is not None
+        cells = {header.value: cell for header, cell in zip(sheet[1], sheet[2], strict=True)}
+        assert (cells["model"].value, cells["model"].data_type) == ("=m", "s")
+        assert (cells["reason"].value, cells["reason"].data_type) == (f"ValueError: {text}", "s")
+        assert cells["benchmark"].data_type == "s"
+
+
+def _digest(name: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(name.encode()).hexdigest()[:12]
+
+
+def test_a_job_that_scores_nothing_leaves_no_table(place: House) -> None:
+    place.run(infer())
+    assert list(place.out.glob("*_results.*")) == []
