@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python run_matrix.py
 ENV ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev demo images base-image locks locks-check schemas lint test test-unit test-full bench clean
+.PHONY: help venv dev demo images venvs base-image locks locks-check schemas lint test test-unit test-full bench clean
 
 help: ## these lines
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,10 +57,13 @@ lint: dev ## ruff, mypy, import-linter, schema and lock freshness
 test-unit: dev ## the fast part
 	$(VENV)/bin/python -m pytest -q tests/unit
 
-test: lint ## everything that .ci/run runs
+venvs: venv ## the environments as venvs, from the same locks (ENV= for one)
+	$(RUN) venvs $(ENV)
+
+test: lint images venvs ## everything that .ci/run runs
 	$(VENV)/bin/python -m pytest tests -m "not heavy"
 
-test-full: lint ## also what is too heavy for every change
+test-full: lint images venvs ## also what is too heavy for every change
 	$(VENV)/bin/python -m pytest tests
 
 bench: dev ## ratios measured in one run

@@ -105,10 +105,8 @@ def chance_of(name: str, rows: Sequence[Row]) -> float:
     """What guessing brings: a consistent guess among four options, else the best constant answer."""
     if name == "demo_mmbench":
         return 1 / len(questions.LETTERS)
-    if name in ("demo_textvqa", "demo_captions"):
-        candidates = {most_given(row) for row in rows}
-    else:
-        candidates = {row["answer"] for row in rows}
+    several = name in ("demo_textvqa", "demo_captions")
+    candidates = {most_given(row) if several else row["answer"] for row in rows}
     return max(sum(right_units(name, rows, [constant] * len(rows))) for constant in candidates) / len(rows)
 
 

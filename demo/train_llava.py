@@ -1,6 +1,6 @@
 """Trains demo/models/tiny-llava from nothing: python -m demo.train_llava  (transformers 4.37.2, two CPU cores).
 
-Steps, not seconds, so the same machine makes the same weights again. Two heads that are thrown away afterwards make
+Steps, not seconds, so the same number of threads makes the same weights again. Two heads that are thrown away afterwards make
 training this short: what stands in each patch, and whether an option is the right one.
 """
 
@@ -115,7 +115,6 @@ def learning_rate(step: int, steps: int) -> float:
 def train(steps: int, seed: int) -> tuple[transformers.LlavaForConditionalGeneration, transformers.LlavaProcessor]:
     """Prints one line every 50 steps."""
     torch.manual_seed(seed)
-    torch.set_num_threads(THREADS)
     rng = random.Random(seed)
     vocab = tiny_llava.vocabulary()
     learner = Learner(tiny_llava.make_model(len(vocab)))
@@ -162,8 +161,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--threads", type=int, default=THREADS, help="more are faster on idle cores, not to the bit")
     parser.add_argument("--output", type=Path, default=FOLDER)
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     started = time.monotonic()
     model, processor = train(arguments.steps, arguments.seed)
     seconds = time.monotonic() - started
@@ -173,7 +174,7 @@ def main() -> None:
         "seed": arguments.seed,
         "seconds": round(seconds),
         "cpu_seconds": round(time.process_time()),
-        "threads": THREADS,
+        "threads": arguments.threads,
         "parameters": sum(p.numel() for p in model.parameters()),
         "versions": {
             "python": platform.python_version(),

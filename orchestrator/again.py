@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from orchestrator.errors import LockstepError, Unavailable
 from orchestrator.identity import samples_sha256
-from orchestrator.job import Prediction
+from orchestrator.job import EvaluateStage, InferStage, JobFile, Prediction
 from orchestrator.jobs import CellStages, PlannedJob, cell_jobs
 from orchestrator.layout import RunLayout, slug
+from orchestrator.plan import Chosen, PlannedCell
 from orchestrator.records import Record, RunFile, read_run
 from orchestrator.samples import read_lines
 from orchestrator.session import Request, Session, open_session
@@ -31,21 +34,16 @@ class Again:
 def prepare(run: RunLayout, record: Record, environ: Mapping[str, str], *, name: str = "repro") -> Again:
     """Open the run's frozen registry and plan the one cell.
 
-    Raises LockstepError where the samples cannot be the recorded ones, Unavailable where weights or data are gone.
+    Raises LockstepError where the run's own files do not say what ran, Unavailable where weights or data are gone.
     """
     file = read_run(run)
     if file is None:
         raise LockstepError(f"{run.run_json} is not there: nothing says what this run was")
     session = open_session(_request(run, record, file), environ)
-    plan = session.plan(session.known_indexes())
-    planned = plan.cells[0]
-    if planned.skipped:
-        raise Unavailable(f"{record.model} × {record.benchmark}: {planned.skipped}")
-    if planned.chosen is None or samples_sha256(planned.chosen.ids) != record.samples_sha256:
-        raise LockstepError(
-            f"{record.benchmark}: the samples of this run cannot be chosen again, its data or index changed since; "
-            f"run it anew: python run_matrix.py --models {record.model} --benchmarks {record.benchmark}"
-        )
+    obstacle = session.plan({}).cells[0]
+    if obstacle.skipped:
+        raise Unavailable(f"{record.model} × {record.benchmark}: {obstacle.skipped}")
+    planned = PlannedCell(cell=obstacle.cell, chosen=_chosen(run, record))
     folder = RunLayout(root=run.root / name / slug(f"{record.model}@{record.environment}") / slug(record.benchmark))
     jobs, places = cell_jobs(
         session.registry, folder, [planned], dict(session.models), dict(session.data), seed=file.seed
@@ -54,6 +52,21 @@ def prepare(run: RunLayout, record: Record, environ: Mapping[str, str], *, name:
         environment: str(described["image"]) for environment, described in file.images.items() if described.get("image")
     }
     return Again(record=record, session=session, place=places[0], jobs=tuple(jobs), images=images)
+
+
+def _chosen(run: RunLayout, record: Record) -> Chosen:
+    """The recorded samples, from the job file that the run kept."""
+    path = run.job_folder(f"{record.model}@{record.environment}") / "work" / "job.json"
+    try:
+        file = JobFile.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise LockstepError(f"{path} cannot be read, so the samples are not known: {error}") from None
+    mine = [s for s in file.stages if s.benchmark.name == record.benchmark]
+    infer = next(s for s in mine if isinstance(s, InferStage))
+    if samples_sha256(infer.samples) != record.samples_sha256:
+        raise LockstepError(f"{path} names other samples than the record of {record.benchmark}: it was changed")
+    whole = any(s.whole for s in mine if isinstance(s, EvaluateStage))
+    return Chosen(groups=(), ids=tuple(infer.samples), whole=whole)
 
 
 def _request(run: RunLayout, record: Record, file: RunFile) -> Request:

@@ -36,12 +36,18 @@ def open_executor(
     unsandboxed: bool,
     say: Callable[[str], None],
     environ: Mapping[str, str] = os.environ,
+    images: Mapping[str, str] | None = None,
 ) -> Executor:
-    """The executor of that name. Raises Unavailable where it is not here."""
+    """The executor of that name; `images` binds environments to recorded image ids instead of the present inputs.
+
+    Raises Unavailable where it is not here.
+    """
 
     def resolve_image(environment: str) -> ImageInfo:
-        from orchestrator.images import require
+        from orchestrator.images import by_id, require
 
+        if images is not None:
+            return by_id(images[environment], layout=layout, environ=environ)
         return require(spec_of(registry, layout, environment), layout=layout, environ=environ)
 
     def recipe(environment: str) -> Recipe:

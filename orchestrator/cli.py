@@ -25,6 +25,7 @@ VERBS = {
     "schemas": ("catalogue", "schemas"),
     "images": ("node", "images"),
     "base-image": ("node", "base_image"),
+    "venvs": ("node", "venvs"),
     "locks": ("node", "locks"),
     "doctor": ("node", "doctor"),
     "clean": ("node", "clean"),
@@ -104,7 +105,7 @@ def _selection(parser: argparse.ArgumentParser) -> None:
         type=_positive,
         default=None,
         metavar="N",
-        help="jobs without a GPU side by side (default: 1 per 2 cores)",
+        help="jobs without a GPU side by side (default: by cores)",
     )
     parser.add_argument(
         "--seed", type=int, default=0, help="for generation alone; never changes which samples are chosen"
@@ -159,6 +160,9 @@ def _node_parsers(verbs: argparse._SubParsersAction[_Parser]) -> None:
     _terms(images)
     base = verbs.add_parser("base-image", help="make the base image with debootstrap, without a container registry")
     _terms(base)
+    venvs = verbs.add_parser("venvs", help="make the environments as venvs, from the same locks")
+    venvs.add_argument("environment", nargs="*", help="default: all of the registry")
+    _terms(venvs)
     locks = verbs.add_parser("locks", help="make requirements-locks/<environment>.txt from its .in")
     locks.add_argument("environment", nargs="*", help="default: all")
     locks.add_argument("--check", action="store_true", help="fail where a lock is stale or edited by hand")

@@ -85,7 +85,10 @@ class _Terminal:
 
         self._board_stack.close()
         console.print_scores(
-            score_table(records, read_run(run)), files=report_files(run, paths), notes=[*paths.problems, *paths.notes], go_on=go_on
+            score_table(records, read_run(run)),
+            files=report_files(run, paths),
+            notes=[*paths.problems, *paths.notes],
+            go_on=go_on,
         )
 
 

@@ -54,9 +54,7 @@ def _locate_hub(entry: ModelEntry, hub: Path) -> Located:
     for repo, revision in [(entry.repo, entry.revision), *((other, "main") for other in entry.also)]:
         folder, commit = _repo(hub, repo, revision)
         if commit is None:
-            missing.append(
-                f"{repo} (revision {revision}) is not in the hub cache {hub}; set HF_HOME to the one that has it"
-            )
+            missing.append(f"{repo}@{revision}")
         else:
             mounts.append(Mount(source=folder, target=f"cache/hub/{folder.name}"))
             commits[repo] = commit
@@ -64,7 +62,7 @@ def _locate_hub(entry: ModelEntry, hub: Path) -> Located:
     identity = {"repo": entry.repo, "commits": commits}
     return Located(
         mounts=tuple(mounts),
-        missing=tuple(missing),
+        missing=(f"not in the hub cache {hub} (HF_HOME names another): {', '.join(missing)}",) if missing else (),
         identity=identity,
         pinned=pinned,
         revision=commits.get(entry.repo, entry.revision),
@@ -96,16 +94,23 @@ def _locate_folder(name: str, folder: Path, hashes: FileHashes) -> Located:
     return Located(mounts=(mount,), identity={"content": sha}, revision=sha[:12])
 
 
+def answers_target(pattern: str) -> str:
+    """Where a job sees answers to replay: one file for each benchmark where the registry's path has `{benchmark}`."""
+    return "cache/answers/{benchmark}.jsonl" if "{benchmark}" in pattern else "cache/answers/answers.jsonl"
+
+
 def _locate_answers(pattern: Path, hashes: FileHashes, benchmark_names: tuple[str, ...]) -> Located:
     mounts, absent, contents = [], {}, {}
     for benchmark in benchmark_names:
         path = Path(str(pattern).replace("{benchmark}", slug(benchmark)))
         if path.is_file():
             contents[benchmark] = hashes.of_file(path)
-            mounts.append(Mount(source=path.resolve(), target=f"cache/answers/{slug(benchmark)}.jsonl"))
+            mounts.append(
+                Mount(source=path.resolve(), target=answers_target(str(pattern)).format(benchmark=slug(benchmark)))
+            )
         else:
             absent[benchmark] = f"no answers to replay: {path} is not there"
-    return Located(mounts=tuple(mounts), absent=absent, identity={"answers": contents})
+    return Located(mounts=tuple(dict.fromkeys(mounts)), absent=absent, identity={"answers": contents})
 
 
 def locate_data(name: str, registry: Registry, *, environ: Mapping[str, str], hashes: FileHashes) -> Located:

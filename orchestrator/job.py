@@ -55,7 +55,7 @@ class ModelSpec(_File):
     path: str | None = None  # folder under cache/models
     repo: str | None = None  # name in the hub cache mounted at cache/hub
     revision: str | None = None
-    answers: str | None = None  # replay: a JSONL under cache/
+    answers: str | None = None  # replay: a JSONL under cache/; `{benchmark}`: the stem of the benchmark's data file
     blind: bool = False  # the image is withheld
     trust_remote_code: bool = False
     settings: dict[str, str | int | float | bool] = Field(default_factory=dict)

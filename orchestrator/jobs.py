@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from orchestrator.executors.protocol import Job
-from orchestrator.inputs import Located
+from orchestrator.inputs import Located, answers_target
 from orchestrator.job import BenchmarkSpec, EvaluateStage, IndexStage, InferStage, JobFile, ModelSpec, Stage
 from orchestrator.layout import Mount, RunLayout, slug
 from orchestrator.plan import PlannedCell
@@ -69,7 +69,7 @@ def model_spec(registry: Registry, name: str, located: Located, *, seed: int) ->
             "path": folder,
             "repo": real.repo,
             "revision": located.revision if real.repo else None,
-            "answers": "cache/answers/{benchmark}.jsonl" if real.answers else None,
+            "answers": answers_target(real.answers) if real.answers else None,
             "blind": entry.resolved_kind == "blind",
             "trust_remote_code": entry.trust_remote_code,
             "settings": entry.settings,
@@ -170,6 +170,7 @@ def _evaluate_jobs(
             key=key,
             environment=environment,
             transformers=registry.environments[environment].transformers,
+            model=first.file.model,  # for its name: nothing is left to answer, so it is not loaded
             stages=[
                 _evaluate(p.planned, benchmark_spec(registry, b, data[b]), f"work/in/{slug(b)}/infer")
                 for p, b in zip(members, benchmarks, strict=True)

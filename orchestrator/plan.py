@@ -131,19 +131,17 @@ def make_plan(registry: Registry, cells: Iterable[Cell], *, named: frozenset[str
 
 
 def _obstacle(registry: Registry, cell: Cell, named: frozenset[str], facts: Facts) -> tuple[str, Exit]:
-    """The first reason why a cell cannot run, and its exit code."""
+    """Why a cell cannot run, and its exit code: all that the model lacks, else what the benchmark lacks."""
     model, benchmark = registry.models[cell.model], registry.benchmarks[cell.benchmark]
     if cell.excluded:
         return f"excluded: {cell.excluded}", Exit.OK
     for_named = Exit.UNAVAILABLE if cell.model in named else Exit.OK
-    if reason := model.unavailable or benchmark.unavailable:
+    own = [reason for reason in (facts.hardware(cell.model, cell.environment), model.unavailable) if reason]
+    missing = facts.models[cell.model].missing
+    if own or missing:
+        return "; ".join([*own, *missing]), for_named if own else Exit.UNAVAILABLE
+    if reason := benchmark.unavailable or facts.models[cell.model].absent.get(cell.benchmark):
         return reason, for_named
-    if reason := facts.hardware(cell.model, cell.environment) or "":
-        return reason, for_named
-    if missing := facts.models[cell.model].missing:
-        return missing[0], Exit.UNAVAILABLE
-    if absent := facts.models[cell.model].absent.get(cell.benchmark):
-        return absent, for_named
-    if missing := facts.data[cell.benchmark].missing:
-        return missing[0], Exit.UNAVAILABLE
+    if lacking := facts.data[cell.benchmark].missing:
+        return "; ".join(lacking), Exit.UNAVAILABLE
     return "", Exit.OK

@@ -13,7 +13,7 @@ from orchestrator.session import Session
 
 
 def view(session: Session, plan: Plan) -> PlanView:
-    """Rows in the registry's order. `fetch_bytes` is 0: nothing is fetched, what is missing is said."""
+    """Rows in the registry's order. `fetch_bytes` is the size of what is not here, as far as it is known."""
     outputs = session.request.outputs
     there = next(folder for folder in (outputs, *outputs.parents) if folder.exists())
     limit = "all samples" if plan.limit.count is None else f"limit {plan.limit.count}"
@@ -21,10 +21,17 @@ def view(session: Session, plan: Plan) -> PlanView:
     return PlanView(
         title=f"plan  {_shown(session.request.registry)} · {limit}{head}",
         rows=tuple(_row(session, planned) for planned in plan.cells),
-        fetch_bytes=0,
+        fetch_bytes=int(sum(size or 0 for size in _absent(session).values()) * 1e9),
         free_bytes=shutil.disk_usage(there).free,
         notes=(*session.selection.notes, *_notes(session, plan)),
     )
+
+
+def _absent(session: Session) -> dict[str, float | None]:
+    """The models and benchmarks that are not here, with their size in GB where the registry knows it."""
+    registry = session.registry
+    absent = {name: registry.weights_of(name)[1].download_gb for name, at in session.models.items() if at.missing}
+    return absent | {name: registry.benchmarks[name].download_gb for name, at in session.data.items() if at.missing}
 
 
 def _shown(path: Path) -> str:
@@ -50,6 +57,9 @@ def _row(session: Session, planned: PlannedCell) -> PlanRow:
 def _notes(session: Session, plan: Plan) -> Iterator[str]:
     registry = session.registry
     running = dict.fromkeys(c.cell.model for c in plan.running)
+    unsized = [name for name, size in _absent(session).items() if size is None]
+    if unsized:
+        yield f"size not known, so not in `fetch`: {', '.join(unsized)}"
     unpinned = [m for m in running if not session.models[m].pinned]
     if unpinned:
         yield f"not pinned: {', '.join(unpinned)} (revision `main` may move; write the commit in the registry)"

@@ -144,6 +144,4 @@ def interval(metric: RecordMetric) -> str:
 
 def tally(records: Sequence[Record]) -> dict[str, int]:
     """How many cells ended how, ok first, then in the order of `Status`; statuses that no cell has are left out."""
-    return {
-        status.value: count for status in Status if (count := sum(record.status is status for record in records))
-    }
+    return {status.value: count for status in Status if (count := sum(record.status is status for record in records))}

@@ -112,9 +112,7 @@ def _environments(drifts: Sequence[EnvironmentDrift]) -> str:
 
 
 def _drift_cells(found: EnvironmentDrift) -> list[str]:
-    both = [
-        number(metric.value, metric.max) if metric else "–" for metric in (found.base.primary, found.other.primary)
-    ]
+    both = [number(metric.value, metric.max) if metric else "–" for metric in (found.base.primary, found.other.primary)]
     drift = found.drift
     share = "nothing to pair" if drift.share is None else f"{drift.changed} of {drift.n} ({drift.share:.0%})"
     left = f"; {drift.unpaired} not paired" if drift.unpaired else ""

@@ -2,99 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 
 from orchestrator import __version__
 from orchestrator.backing import open_executor
-from orchestrator.display import Display, open_display
+from orchestrator.display import open_display
 from orchestrator.errors import EnvironmentUnavailable, Exit, Unavailable, worst
-from orchestrator.executors.protocol import Executor, Job, Log, Needs, Outcome, Status
+from orchestrator.executors.protocol import Executor, Outcome, Status
 from orchestrator.gather import Gathering
-from orchestrator.jobs import CellStages, PlannedJob, cell_jobs, index_job, write_job
-from orchestrator.layout import RunLayout, slug
+from orchestrator.going import Going
+from orchestrator.indexing import build_indexes
+from orchestrator.jobs import CellStages, cell_jobs
 from orchestrator.plan import Plan, PlannedCell
-from orchestrator.records import Record, RunFile, write_run
+from orchestrator.records import RunFile, write_run
 from orchestrator.report import point_latest
-from orchestrator.runlog import LineLog, Redaction, now, run_log
+from orchestrator.runlog import Redaction, now, run_log
 from orchestrator.runs import new_run
-from orchestrator.schedule import Event, Finished, Planned, Schedule, Started, after_ok
 from orchestrator.session import Session
 from orchestrator.settings import secret_values
-from orchestrator.signals import Signals, stopped_by_signals
+from orchestrator.signals import stopped_by_signals
 
 _EXIT_OF = {
     Status.OK: Exit.OK,
     Status.SKIPPED: Exit.OK,
     Status.INFRA: Exit.UNAVAILABLE,
 }
-
-
-@dataclass(kw_only=True)
-class _Going:
-    """One run while it goes: what the steps below share."""
-
-    session: Session
-    executor: Executor
-    run: RunLayout
-    signals: Signals
-    display: Display
-    log: Callable[[str], object]
-    redact: Redaction
-    logs: ExitStack
-    records: list[Record] = field(default_factory=list)
-    started: dict[str, str] = field(default_factory=dict)
-
-    def job_log(self, job: Job) -> Log:
-        return self.logs.enter_context(LineLog(self.run.job_log(job.key), redact=self.redact))
-
-    def planned(self, job: PlannedJob) -> Planned:
-        settings = self.session.registry.run
-        environment = self.session.registry.environments[job.job.environment]
-        minutes = settings.timeout_minutes
-        timeout = self.session.request.timeout_seconds or (minutes * 60 if minutes else None)
-        return Planned(
-            job=job.job,
-            gpus=job.gpus,
-            vram_gb=job.vram_gb,
-            min_driver=environment.min_driver,
-            gpu_arch=tuple(environment.gpu_arch),
-            after=job.after,
-            needs=Needs(
-                shm_gb=settings.shm_gb, tmp_gb=settings.tmp_gb, memory_gb=settings.memory_gb, timeout_seconds=timeout
-            ),
-        )
-
-    def schedule(self, jobs: Sequence[PlannedJob], ended: Callable[[str, Outcome], None]) -> dict[str, Outcome]:
-        """Run jobs; `ended` is called as each one ends."""
-        by_key = {job.job.key: job for job in jobs}
-        for job in jobs:
-            write_job(job)
-
-        def on_event(event: Event) -> None:
-            key = event.planned.key
-            self.display.event(event, by_key[key])
-            if isinstance(event, Started):
-                self.started[key] = now().isoformat(timespec="seconds")
-            elif isinstance(event, Finished):
-                reason = f": {event.outcome.reason}" if event.outcome.reason else ""
-                self.log(f"ended {key}: {event.outcome.status.value}{reason}")
-                ended(key, event.outcome)
-
-        schedule = Schedule(
-            executor=self.executor,
-            log=self.job_log,
-            gpus=self.session.gpus,
-            slots=self.session.request.jobs or max(1, (os.cpu_count() or 2) // 2),
-            decide=after_ok,
-            on_event=on_event,
-            fail_fast=self.session.request.fail_fast,
-        )
-        return schedule.run([self.planned(job) for job in jobs], self.signals.stop)
 
 
 def run_matrix(session: Session, *, as_json: bool) -> Exit:
@@ -119,7 +53,7 @@ def run_matrix(session: Session, *, as_json: bool) -> Exit:
         redact = Redaction(secret_values(session.environ))
         signals = stack.enter_context(stopped_by_signals())
         log = stack.enter_context(run_log(run.run_log, redact=redact))
-        going = _Going(
+        going = Going(
             session=session,
             executor=executor,
             run=run,
@@ -151,13 +85,13 @@ def _environments(session: Session, plan: Plan) -> list[str]:
     return list(names | dict.fromkeys(other for other in others if other))
 
 
-def _go(going: _Going, first: Plan) -> Exit:
+def _go(going: Going, first: Plan) -> Exit:
     session, run = going.session, going.run
     file = _run_file(going, first)
     write_run(run, file)
     point_latest(run)
     going.display.say(f"run {run.root.name} in {run.root}")
-    broken = _index(going, first)
+    broken = build_indexes(going, first)
     plan = session.plan(session.known_indexes())
     gathering = Gathering(
         session=session,
@@ -178,39 +112,7 @@ def _go(going: _Going, first: Plan) -> Exit:
     return _finish(going, plan)
 
 
-def _index(going: _Going, plan: Plan) -> dict[str, tuple[Status, str]]:
-    """Build the indexes that are missing; returns why, for each benchmark that still has none."""
-    session = going.session
-    wanted: dict[str, list[str]] = {}
-    for planned in plan.to_index:
-        cell = planned.cell
-        if cell.benchmark not in {b for names in wanted.values() for b in names}:
-            wanted.setdefault(cell.environment, []).append(cell.benchmark)
-    data = dict(session.data)
-    jobs = [index_job(session.registry, going.run, env, names, data) for env, names in wanted.items()]
-    if not jobs:
-        return {}
-    going.display.say(f"reading {sum(map(len, wanted.values()))} benchmark(s) for the first time")
-    outcomes = going.schedule(jobs, lambda key, outcome: None)
-    broken: dict[str, tuple[Status, str]] = {}
-    for job, names in zip(jobs, wanted.values(), strict=True):
-        session.indexes.keep(session.registry, data, job.job.out, names)
-        for name in names:
-            broken[name] = _index_failure(job, name, outcomes[job.job.key])
-    return broken
-
-
-def _index_failure(job: PlannedJob, benchmark: str, outcome: Outcome) -> tuple[Status, str]:
-    """Why an index was not made: the runner's own words where it left a result, else the job's outcome."""
-    path = job.job.out / slug(benchmark) / "index" / "result.json"
-    if path.is_file():
-        failure = json.loads(path.read_bytes()).get("failure") or {}
-        if failure:
-            return Status.FAILED, str(failure.get("message"))
-    return (outcome.status if outcome.status is not Status.OK else Status.FAILED), outcome.reason or "no index was made"
-
-
-def _run_cells(going: _Going, gathering: Gathering, ready: list[PlannedCell]) -> None:
+def _run_cells(going: Going, gathering: Gathering, ready: list[PlannedCell]) -> None:
     session = going.session
     jobs, places = cell_jobs(
         session.registry, going.run, ready, dict(session.models), dict(session.data), seed=session.request.seed
@@ -227,14 +129,14 @@ def _run_cells(going: _Going, gathering: Gathering, ready: list[PlannedCell]) ->
         going.schedule(jobs, ended)
 
 
-def _gather(going: _Going, gathering: Gathering, place: CellStages, ended: dict[str, Outcome]) -> None:
+def _gather(going: Going, gathering: Gathering, place: CellStages, ended: dict[str, Outcome]) -> None:
     finished = now().isoformat(timespec="seconds")
     record = gathering.finished(place, ended, started=going.started.get(place.infer_job, finished), finished=finished)
     going.records.append(record)
     going.display.cell(record)
 
 
-def _run_file(going: _Going, plan: Plan) -> RunFile:
+def _run_file(going: Going, plan: Plan) -> RunFile:
     session, executor = going.session, going.executor
     cells = session.selection.cells
     return RunFile(
@@ -261,7 +163,7 @@ def _run_file(going: _Going, plan: Plan) -> RunFile:
     )
 
 
-def _finish(going: _Going, plan: Plan) -> Exit:
+def _finish(going: Going, plan: Plan) -> Exit:
     from orchestrator import report
 
     session, signals = going.session, going.signals
@@ -273,11 +175,6 @@ def _finish(going: _Going, plan: Plan) -> Exit:
     if signals.exit is not None:
         codes.append(signals.exit)
     code = worst(codes)
-    again = f"python run_matrix.py {_words(session)}" if code not in (Exit.OK, Exit.NOTHING) else ""
+    again = session.request.command if code not in (Exit.OK, Exit.NOTHING) else ""
     going.display.final(going.run, going.records, paths, code=code, go_on=again)
     return code
-
-
-def _words(session: Session) -> str:
-    """The same command again."""
-    return session.request.command.removeprefix("python run_matrix.py ")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from orchestrator.errors import LockstepError, Unavailable
-from orchestrator.executors.container_config import configure, labels, run_as
+from orchestrator.executors.container_config import Config, configure, labels, run_as
 from orchestrator.executors.container_engine import (
     BROKEN,
     Engine,
@@ -104,15 +104,9 @@ class ContainerExecutor:
         except BROKEN as error:
             return Outcome(status=Status.INFRA, reason=f"{self.name} engine: {explain(error)}")
 
-    def _refusal(self, needs: Needs) -> str:
-        facts = self._engine.facts
-        if needs.gpus and facts.kind == "podman" and facts.version < (5, 4):
-            # it would start the container without them and say nothing
-            return "podman before 5.4 drops requests for GPUs: update it, or python run_matrix.py --executor docker"
-        return ""
-
-    def _run(self, job: Job, needs: Needs, stop: Stop, lines: Lines, bell: threading.Event) -> Outcome:
-        config = configure(
+    def configuration(self, job: Job, needs: Needs) -> Config:
+        """What the engine is asked for; the environment must be prepared."""
+        return configure(
             job,
             needs=needs,
             image=self._images[job.environment].id,
@@ -121,6 +115,16 @@ class ContainerExecutor:
             facts=self._engine.facts,
             labels=labels(self._project, job),
         )
+
+    def _refusal(self, needs: Needs) -> str:
+        facts = self._engine.facts
+        if needs.gpus and facts.kind == "podman" and facts.version < (5, 4):
+            # it would start the container without them and say nothing
+            return "podman before 5.4 drops requests for GPUs: update it, or python run_matrix.py --executor docker"
+        return ""
+
+    def _run(self, job: Job, needs: Needs, stop: Stop, lines: Lines, bell: threading.Event) -> Outcome:
+        config = self.configuration(job, needs)
         name = f"lockstep-{slug(job.run_id)}-{slug(job.key)}-{secrets.token_hex(3)}".replace("@", "-").replace("+", "-")
         with created(self._engine, config, name) as container, _Watch(self._engine, container, lines, bell) as watch:
             self._engine.api.start(container)

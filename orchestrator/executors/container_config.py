@@ -70,7 +70,8 @@ def configure(
     labels: Mapping[str, str],
 ) -> Config:
     """The body of `POST /containers/create` (engine API 1.41 and later). Sources of mounts become absolute."""
-    environment = variables(tmp="/tmp", home="/tmp/home")
+    environment = variables(tmp="/tmp", home="/tmp/home", threads=needs.threads)
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"  # the root is read-only
     # `void` hides the GPUs also where the engine's default runtime would show them all
     name, value = ("DRIVER_CAPABILITIES", "compute,utility") if needs.gpus else ("VISIBLE_DEVICES", "void")
     environment[f"NVIDIA_{name}"] = value

@@ -48,6 +48,7 @@ class Needs:
     memory_gb: float | None = None
     tmp_gb: float = 4.0
     timeout_seconds: float | None = None
+    threads: int | None = None  # of each native library; None: what the library takes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,20 +5,22 @@ from __future__ import annotations
 USER_NAME = "lockstep"
 
 
-def variables(*, tmp: str, home: str) -> dict[str, str]:
+def variables(*, tmp: str, home: str, threads: int | None) -> dict[str, str]:
     """What code needs that finds no passwd entry, no network and only `tmp` and `home` to write to.
 
     Without USER and LOGNAME `getpass.getuser()` and torch inductor raise for a uid that has no passwd entry; without
-    the cache folders hub modules, matplotlib, triton and inductor write to a HOME that may be read-only.
+    the cache folders hub modules, matplotlib, triton and inductor write to a HOME that may be read-only. Jobs side by
+    side that each take all cores wait for one another: `threads` shares them out.
     """
+    shared = {} if threads is None else {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     return {
+        **shared,
         "HOME": home,
         "USER": USER_NAME,
         "LOGNAME": USER_NAME,
         "TMPDIR": tmp,
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
         "XDG_CACHE_HOME": f"{home}/.cache",
         "HF_HOME": f"{tmp}/huggingface",

@@ -128,7 +128,7 @@ class VenvExecutor:
         home = private / "home"
         home.mkdir()
         return {
-            **variables(tmp=str(private), home=str(home)),
+            **variables(tmp=str(private), home=str(home), threads=needs.threads),
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "PYTHONPATH": str(self._runner.resolve()),
             "CUDA_VISIBLE_DEVICES": ",".join(needs.gpus),

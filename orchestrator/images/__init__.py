@@ -6,6 +6,6 @@
 from __future__ import annotations
 
 from orchestrator.images.building import build, build_base_image
-from orchestrator.images.info import ImageInfo, find, image_tags, prune, require
+from orchestrator.images.info import ImageInfo, by_id, find, image_tags, prune, require
 
-__all__ = ["ImageInfo", "build", "build_base_image", "find", "image_tags", "prune", "require"]
+__all__ = ["ImageInfo", "build", "build_base_image", "by_id", "find", "image_tags", "prune", "require"]

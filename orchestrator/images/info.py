@@ -76,6 +76,18 @@ def require(
     return found
 
 
+def by_id(identity: str, *, layout: ProjectLayout | None = None, environ: Mapping[str, str] = os.environ) -> ImageInfo:
+    """The image that a record names. Raises EnvironmentUnavailable where the engine no longer has it."""
+    engine = any_engine(environ)
+    try:
+        tags = engine.inspect(identity)[0].get("RepoTags") or []
+    except LockstepError:
+        raise EnvironmentUnavailable(
+            f"the recorded image {identity} is not here any more: docker load it, or make images and run the cell anew"
+        ) from None
+    return _describe(engine, layout or ProjectLayout(), tags[0] if tags else identity, identity)
+
+
 def prune(
     environments: Sequence[EnvironmentSpec],
     *,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.environments import EnvironmentSpec
-from orchestrator.errors import LockstepError
+from orchestrator.errors import EnvironmentUnavailable, LockstepError
 from orchestrator.layout import ProjectLayout, slug
 
 REPOSITORY = "lockstep"
@@ -106,7 +106,7 @@ def environment_context(layout: ProjectLayout, base: Base, environment: Environm
     try:
         lock = environment.lock.read_bytes()
     except OSError as error:
-        raise LockstepError(
+        raise EnvironmentUnavailable(
             f"{environment.lock}: {error.strerror}; make it: make locks ENV={environment.name}"
         ) from error
     return Context(

@@ -160,7 +160,8 @@ def _resolve(name: str, folder: Path, source: Input, *, locker: str, upgrade: bo
                 constraints=(),
                 follow=False,
             )
-            pins |= _run(locker, alone, source.no_deps, {k: p for k, p in preferred.items() if k in apart})
+            # Pinned, so there is nothing to resolve but hashes; pip-compile has no way to leave dependencies out.
+            pins |= _run("uv", alone, source.no_deps, {k: p for k, p in preferred.items() if k in apart})
     return pins
 
 

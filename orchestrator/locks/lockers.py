@@ -21,7 +21,10 @@ _LOCAL = ("PIP_FIND_LINKS", "UV_FIND_LINKS", "PIP_NO_BINARY", "PIP_ONLY_BINARY",
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One resolution: `source` in, `output` out; pins that are already in `output` are preferred."""
+    """One resolution: `source` in, `output` out; pins that are already in `output` are preferred.
+
+    Without `follow` dependencies are left out, which only uv can do.
+    """
 
     source: Path
     output: Path
@@ -94,7 +97,7 @@ def _pip_compile(request: Request) -> list[str]:
     arguments += ["--output-file", request.output.name, "--generate-hashes"]
     # A machine's own index, folders and hosts would otherwise be written into the lock.
     arguments += ["--no-emit-index-url", "--no-emit-find-links", "--no-emit-trusted-host", "--no-emit-options"]
-    arguments += [f"--pip-args={'--only-binary :all:' if request.follow else '--no-deps'}"]
+    arguments += ["--pip-args=--only-binary :all:"]
     arguments += ["--upgrade"] if request.upgrade else []
     return arguments + [part for path in request.constraints for part in ("--constraint", path.name)]
 

@@ -8,6 +8,7 @@ import shlex
 
 from orchestrator.again import Again, equal_answers, prepare
 from orchestrator.errors import EnvironmentUnavailable, Exit, Unavailable
+from orchestrator.executors.container_config import UNPRIVILEGED
 from orchestrator.executors.protocol import Executor, Job, Needs, Status, Stop
 from orchestrator.jobs import write_job
 from orchestrator.runs import find_run
@@ -23,7 +24,7 @@ def repro(arguments: argparse.Namespace) -> int:
     executor = _executor(again)
     for planned in again.jobs:
         write_job(planned)
-        print(_command(executor, planned.job, _needs(again)))
+        print(_shown(executor, planned.job, _needs(again)))
     if arguments.print_only:
         return int(Exit.OK)
     for planned in again.jobs:
@@ -82,8 +83,12 @@ def _executor(again: Again) -> Executor:
     return executor
 
 
-def _command(executor: Executor, job: Job, needs: Needs) -> str:
-    return shlex.join(_argv(executor, job, needs, shell=False))
+def _shown(executor: Executor, job: Job, needs: Needs) -> str:
+    if executor.isolated:
+        # a container never runs as root: its one writable folder must belong to whom it runs as
+        lend = f"chown -R {UNPRIVILEGED}:{UNPRIVILEGED} {shlex.quote(str(job.out))} && " if os.getuid() == 0 else ""
+        return lend + shlex.join(_argv(executor, job, needs, shell=False))
+    return f"in the venv of {job.environment}: python -m lockstep_runner {shlex.join(job.arguments)}  # in {job.folder}"
 
 
 def _argv(executor: Executor, job: Job, needs: Needs, *, shell: bool) -> list[str]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from orchestrator import console
 from orchestrator.errors import Exit, UsageError, did_you_mean
 from orchestrator.layout import ProjectLayout
 from orchestrator.settings import project_path, settings
+
+if TYPE_CHECKING:
+    from orchestrator.registry.load import Registry
 
 
 def images(arguments: argparse.Namespace) -> int:
@@ -19,12 +23,10 @@ def images(arguments: argparse.Namespace) -> int:
 
     layout = ProjectLayout()
     environ = settings()
-    specs = specs_of(load(project_path(arguments.registry)), layout)
-    known = [spec.name for spec in specs]
-    unknown = [name for name in arguments.environment if name not in known]
-    if unknown:
-        raise UsageError(*(f"no environment {name!r}{did_you_mean(name, known)}" for name in unknown))
-    chosen = [spec for spec in specs if not arguments.environment or spec.name in arguments.environment]
+    registry = load(project_path(arguments.registry))
+    specs = specs_of(registry, layout)
+    names = _chosen(registry, arguments.environment)
+    chosen = [spec for spec in specs if spec.name in names]
     if arguments.prune:
         making.prune(specs, layout=layout, environ=environ)
     elif arguments.list or arguments.tags:
@@ -38,6 +40,27 @@ def images(arguments: argparse.Namespace) -> int:
                 )
     else:
         making.build(chosen, layout=layout, environ=environ)
+    return int(Exit.OK)
+
+
+def _chosen(registry: Registry, named: list[str]) -> list[str]:
+    unknown = [name for name in named if name not in registry.environments]
+    if unknown:
+        raise UsageError(*(f"no environment {n!r}{did_you_mean(n, registry.environments)}" for n in unknown))
+    return named or list(registry.environments)
+
+
+def venvs(arguments: argparse.Namespace) -> int:
+    """Make the environments as venvs; what is there already costs nothing."""
+    from orchestrator.backing import open_executor
+    from orchestrator.registry.load import load
+
+    layout = ProjectLayout()
+    registry = load(project_path(arguments.registry))
+    executor = open_executor("venv", registry, layout, unsandboxed=False, say=print, environ=settings())
+    for name in _chosen(registry, arguments.environment):
+        executor.prepare(name)
+        print(f"{name}: {executor.describe(name)['environment_digest']}")
     return int(Exit.OK)
 
 
@@ -57,6 +80,8 @@ def locks(arguments: argparse.Namespace) -> int:
         problems = making.check_locks(arguments.environment, offline=arguments.offline)
         for problem in problems:
             print(problem, file=sys.stderr)
+        if not problems:
+            print("the locks are fresh")
         return int(Exit.FAILED if problems else Exit.OK)
     making.compile_locks(arguments.environment, upgrade=arguments.upgrade, locker=arguments.locker)
     return int(Exit.OK)

@@ -219,7 +219,8 @@ class _Run:
             self._failed[stage.folder] = said["failure"]
         write_result(stage, said)
         why = "" if said["failure"] is None else f": {one_line(said['failure'])}"
-        self._events.emit("stage_done", stage=stage.id, total=said["n_rows"], message=said["status"] + why)
+        rows, status = said["n_rows"], said["status"]
+        self._events.emit("stage_done", stage=stage.id, done=rows, total=rows, message=status + why)
         print(f"{stage.id}: {said['status']}{why}", file=sys.stderr, flush=True)
 
     def _is_finished(self, stage: Stage) -> bool:

@@ -132,7 +132,7 @@ def versions() -> dict[str, Any]:
         "python": platform.python_version(),
         "runner": __version__,
         "transformers": _installed("transformers", "transformers"),
-        "torch": _installed("torch", "torch"),
+        "torch": _installed("", "torch"),  # the lock's version; the imported one adds +cu121, said under cuda
         "vlmeval": _installed("", "ms-vlmeval", "vlmeval"),
         "cuda": None if torch is None else torch.version.cuda,
         "driver": driver.group(1) if driver else None,

@@ -179,11 +179,7 @@ def _metrics(spec: dict[str, Any], found: Found, answers: Answers) -> list[dict[
         name = metric["id"]
         if name not in found.metrics or (metric.get("whole_only") and not answers.whole):
             continue
-        value = float(found.metrics[name])
-        if not metric.get("min", 0.0) <= value <= metric["max"]:  # so is not a number refused
-            raise ScorerError(
-                f"metric {name!r} is {value!r}, outside of the registry's {metric.get('min', 0.0):g}…{metric['max']:g}"
-            )
+        value = _on_scale(float(found.metrics[name]), metric)
         metrics.append({"id": name, "value": value, "n": found.counts.get(name, len(answers.units))})
     primary = spec["metrics"][0]
     lacking = answers.units and not any(metric["id"] == primary["id"] for metric in metrics)
@@ -192,6 +188,15 @@ def _metrics(spec: dict[str, Any], found: Found, answers: Answers) -> list[dict[
             f"the scorer gave no {primary['id']!r} for this sample set; it gave {', '.join(sorted(found.metrics))}"
         )
     return metrics
+
+
+def _on_scale(value: float, metric: dict[str, Any]) -> float:
+    """Float sums end at 100.00000000000004: that is 100. Raises ScorerError for what is off the scale, or no number."""
+    least, most = metric.get("min", 0.0), metric["max"]
+    inside = min(max(value, least), most)
+    if not abs(value - inside) <= 1e-9 * max(1.0, abs(most)):
+        raise ScorerError(f"metric {metric['id']!r} is {value!r}, outside of the registry's {least:g}…{most:g}")
+    return float(inside)
 
 
 def _line(

@@ -119,7 +119,7 @@ def _guess(name: str, folder: Path) -> str:
 
 
 def _hub() -> Path:
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    home = Path(os.environ.get("HF_HOME", Path(os.path.expanduser("~"), ".cache", "huggingface")))
     return Path(os.environ.get("HF_HUB_CACHE", home / "hub")).absolute()
 
 

@@ -140,7 +140,7 @@ def kits(dataset: str, returned: Any) -> dict[str, float]:
         return {"perception": returned["perception"].iloc[0], "reasoning": returned["reasoning"].iloc[0]}
     name = next(iter(CASES[dataset][1]))
     if "split" in returned and dataset == "MMMU_DEV_VAL":
-        return {f"{name}_{split}": value for split, value in zip(returned["split"], returned["Overall"])}
+        return {f"{name}_{split}": value for split, value in zip(returned["split"], returned["Overall"], strict=True)}
     return {name: returned["Overall"].iloc[0]}
 
 

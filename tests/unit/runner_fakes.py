@@ -39,6 +39,7 @@ class FakeBenchmark:
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
+        self.path = scratch / "cache" / "data" / "B.tsv"
         self.rows = [real_benchmark.Row(f"s{i}", f"g{i // 2}", f"g{i // 2}", "all") for i in range(4)]
 
     def message(self, sample_id: str) -> list[dict[str, str]]:

@@ -59,7 +59,7 @@ def test_no_machine_and_no_package_host_is_named() -> None:
         "deb.deb" + "ian.org",
         "registry." + "npmjs",
         "/ro" + "ot/",
-        "/wo" + "rk/",
+        "/wo" + "rk/main",
     ]
     named = []
     for path in tracked():
@@ -71,9 +71,11 @@ def test_no_machine_and_no_package_host_is_named() -> None:
 
 
 def test_files_stay_readable() -> None:
-    long = {
-        str(path.relative_to(PROJECT)): lines
-        for path in tracked()
-        if path.suffix == ".py" and path.is_file() and (lines := len(path.read_text().splitlines())) > 300
-    }
+    long = {}
+    for path in tracked():
+        name = str(path.relative_to(PROJECT))
+        if path.suffix == ".py" and path.is_file():
+            lines = len(path.read_text(encoding="utf-8").splitlines())
+            if lines > (350 if name.startswith("tests/") else 260):
+                long[name] = lines
     assert long == {}, "split what has more than one subject"

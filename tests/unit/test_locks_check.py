@@ -142,10 +142,12 @@ def test_pip_compile_is_told_to_write_nothing_of_this_machine_into_a_lock(
     monkeypatch.setattr(lockers, "pip_compile_path", lambda python: str(program))
     monkeypatch.setenv("PIP_FIND_LINKS", "/some/folder")
     compile_locks(["env"], folder=folder, locker="pip-compile", say=lambda line: None)
-    first, second = said.read_text().splitlines()
+    (first,) = said.read_text().splitlines()
     for option in ("--no-emit-index-url", "--no-emit-find-links", "--no-emit-trusted-host", "--generate-hashes", "[]"):
         assert option in first
-    assert "--pip-args=--no-deps" in second
+    assert "--pip-args=--only-binary :all:" in first
+    # what is locked without its dependencies is pinned, and uv gives its hashes
+    assert Lock.read(folder / "env.txt").versions == {"six": "1", "big": "1"}
     assert "# locker: pip-compile --python 3.11" in (folder / "env.txt").read_text()
 
 

@@ -88,6 +88,19 @@ def test_replay_answers_by_sample_and_by_benchmark_where_it_is_said(tmp_path: Pa
             model.answer([], sample(tmp_path, name))
 
 
+def test_replay_takes_a_file_for_each_benchmark(tmp_path: Path) -> None:
+    asked = sample(tmp_path, "s0")
+    (tmp_path / "made").mkdir()
+    Path(write_answers(tmp_path / "made", {"id": "s0", "answer": "its own"})).rename(
+        tmp_path / "made" / f"{asked.benchmark.path.stem}.jsonl"
+    )
+    model = load("replay", answers=str(tmp_path / "made" / "{benchmark}.jsonl"))
+    assert model.answer([], asked) == "its own"
+    model = load("replay", answers=str(tmp_path / "other" / "{benchmark}.jsonl"))
+    with pytest.raises(DataError, match="no such file of answers"):
+        model.answer([], asked)
+
+
 @pytest.mark.parametrize(
     ("lines", "said"),
     [

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -81,17 +82,53 @@ def test_the_process_is_offline_and_writes_only_to_scratch(tmp_path: Path, monke
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "scratch"))
     monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "mpl"))
     (tmp_path / "cache" / "hub").mkdir(parents=True)
-    with monkeypatch.context():
-        before = dict(os.environ)
-        machine.prepare_environment(tmp_path)
-        after = dict(os.environ)
-        os.environ.clear()
-        os.environ.update(before)
+    before = dict(os.environ)
+    machine.prepare_environment(tmp_path)
+    after = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(before)
     assert after["HF_HUB_OFFLINE"] == after["TRANSFORMERS_OFFLINE"] == after["HF_DATASETS_OFFLINE"] == "1"
     assert after["HF_HUB_CACHE"] == after["HUGGINGFACE_HUB_CACHE"] == str(tmp_path / "cache" / "hub")
     assert after["HF_HOME"].startswith(str(tmp_path / "scratch"))
     assert (after["XDG_CACHE_HOME"], after["USER"]) == ("before", "lockstep")
     assert Path(after["HF_MODULES_CACHE"]).is_dir()
+
+
+class FakeCuda:
+    """torch.cuda of a machine with two GPUs, of which the first held 2 GB and the second 3 GB at most."""
+
+    peaks = (2_000_000_000, 3_000_000_000)
+
+    def __init__(self) -> None:
+        self.reset: list[int] = []
+
+    def is_available(self) -> bool:
+        return True
+
+    def device_count(self) -> int:
+        return len(self.peaks)
+
+    def max_memory_allocated(self, index: int) -> int:
+        return self.peaks[index]
+
+    def reset_peak_memory_stats(self, index: int) -> None:
+        self.reset.append(index)
+
+    def get_device_name(self, index: int) -> str:
+        return f"GPU {index}"
+
+
+def test_with_gpus_memory_and_names_are_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine.devices() == ("cpu", [])
+    assert 0 < machine.peak_memory_gb() < 100
+    cuda = FakeCuda()
+    torch = SimpleNamespace(cuda=cuda, version=SimpleNamespace(cuda="12.1"))
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    assert machine.devices() == ("cuda", ["GPU 0", "GPU 1"])
+    assert machine.peak_memory_gb() == 5.0
+    machine.reset_peak()
+    assert cuda.reset == [0, 1]
+    assert machine.versions()["cuda"] == "12.1"
 
 
 def test_a_sample_is_seeded_by_itself_not_by_what_came_before() -> None:

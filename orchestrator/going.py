@@ -1,0 +1,96 @@
+"""One run while it goes: what its steps share, and how jobs are put on the schedule."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from orchestrator.display import Display
+from orchestrator.executors.protocol import Executor, Job, Log, Needs, Outcome
+from orchestrator.jobs import PlannedJob, write_job
+from orchestrator.layout import RunLayout
+from orchestrator.records import Record
+from orchestrator.runlog import LineLog, Redaction, now
+from orchestrator.schedule import Event, Finished, Planned, Schedule, Started, after_ok
+from orchestrator.session import Session
+from orchestrator.signals import Signals
+
+
+@dataclass(kw_only=True)
+class Going:
+    """One run while it goes: what the steps below share."""
+
+    session: Session
+    executor: Executor
+    run: RunLayout
+    signals: Signals
+    display: Display
+    log: Callable[[str], object]
+    redact: Redaction
+    logs: ExitStack
+    records: list[Record] = field(default_factory=list)
+    started: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def slots(self) -> int:
+        """Jobs without a GPU at once: `--jobs`, else one for two cores, on small machines one for each."""
+        cpus = _cpus()
+        return self.session.request.jobs or (cpus // 2 if cpus > 4 else cpus)
+
+    def job_log(self, job: Job) -> Log:
+        return self.logs.enter_context(LineLog(self.run.job_log(job.key), redact=self.redact))
+
+    def planned(self, job: PlannedJob) -> Planned:
+        settings = self.session.registry.run
+        environment = self.session.registry.environments[job.job.environment]
+        minutes = settings.timeout_minutes
+        timeout = self.session.request.timeout_seconds or (minutes * 60 if minutes else None)
+        return Planned(
+            job=job.job,
+            gpus=job.gpus,
+            vram_gb=job.vram_gb,
+            min_driver=environment.min_driver,
+            gpu_arch=tuple(environment.gpu_arch),
+            after=job.after,
+            needs=Needs(
+                shm_gb=settings.shm_gb,
+                tmp_gb=settings.tmp_gb,
+                memory_gb=settings.memory_gb,
+                timeout_seconds=timeout,
+                threads=None if job.gpus else max(1, _cpus() // self.slots),
+            ),
+        )
+
+    def schedule(self, jobs: Sequence[PlannedJob], ended: Callable[[str, Outcome], None]) -> dict[str, Outcome]:
+        """Run jobs; `ended` is called as each one ends."""
+        by_key = {job.job.key: job for job in jobs}
+        for job in jobs:
+            write_job(job)
+
+        def on_event(event: Event) -> None:
+            key = event.planned.key
+            self.display.event(event, by_key[key])
+            if isinstance(event, Started):
+                self.started[key] = now().isoformat(timespec="seconds")
+            elif isinstance(event, Finished):
+                reason = f": {event.outcome.reason}" if event.outcome.reason else ""
+                self.log(f"ended {key}: {event.outcome.status.value}{reason}")
+                ended(key, event.outcome)
+
+        schedule = Schedule(
+            executor=self.executor,
+            log=self.job_log,
+            gpus=self.session.gpus,
+            slots=self.slots,
+            decide=after_ok,
+            on_event=on_event,
+            fail_fast=self.session.request.fail_fast,
+        )
+        return schedule.run([self.planned(job) for job in jobs], self.signals.stop)
+
+
+def _cpus() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,414 @@
+"""Each mistake that a person or a machine can make: one clear line, the right exit code, and nothing lost."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.layout import PROJECT
+from tests.integration.command import Run, Said, matrix
+from tests.integration.small_registry import benchmark, guess, pope, write
+
+DEMO = ("--registry", "demo/registry.yaml")
+GUESS = (*DEMO, "--models", "random-choice", "--benchmarks", "DemoPOPE", "--limit", "2")
+DEAD = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+
+
+def one_line(said: Said, code: int, *words: str) -> str:
+    """The one line on standard error, which holds all of `words`."""
+    assert (said.code, len(said.lines)) == (code, 1), (said.code, said.err, said.out)
+    for word in words:
+        assert word in said.err, said.err
+    return said.lines[0]
+
+
+# What is typed
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--models", "tiny-lava"), "did you mean 'tiny-llava'?"),
+        (("--benchmarks", "DemoPope"), "did you mean 'DemoPOPE'?"),
+        (("--environments", "tf-4.38"), "did you mean"),
+        (("--models", "tag:traned"), "did you mean"),
+        (("--suite", "quik"), "did you mean 'quick'?"),
+        (("--modles", "all"), "did you mean '--models'?"),
+        (("--limit", "0"), "'0' is no positive whole number"),
+        (("--timeout", "soon"), "write 90s, 30m or 2h"),
+        (("--executor", "dokcer"), "docker"),
+        (("--gpus", "first"), "first"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_typo_is_answered_with_what_was_meant(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    one_line(matrix(*DEMO, *words, "--output-root", str(tmp_path / "out")), 2, said)
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_typos_come_at_once_and_an_empty_selection_says_why() -> None:
+    said = matrix(*DEMO, "--models", "tiny-lava,randm-choice", "--benchmarks", "DemoPope")
+    assert (said.code, len(said.lines)) == (2, 3), said.err
+    for words, reason in (
+        (("--models", "zzz*"), "  --models zzz*: matches no model"),
+        (
+            ("--models", "tiny-blip2", "--environments", "tf-4.42"),
+            "  tiny-blip2 is listed for tf-4.33, not for tf-4.42",
+        ),
+    ):
+        said = matrix(*DEMO, *words)
+        assert (said.code, said.lines) == (3, ["nothing selected", reason])
+    one_line(matrix("runn"), 2, "did you mean 'run'?")
+    one_line(matrix("report", "2030", "--output-root", "/nowhere"), 2, "/nowhere")
+
+
+# What is written in the registry
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("models:\n  a: [1, 2\n", ("registry.yaml:3: not YAML",)),
+        ("models:\n\ta: 1\n", ("registry.yaml:2: not YAML", "spaces, not tabs")),
+        ("", ("registry.yaml:1: the file is empty",)),
+        ("- models\n", ("registry.yaml:1:", "mapping")),
+        ("models:\n  a: {kind: random-choice, enviroments: [x], environments: [tf-9]}\n", ("enviroments",)),
+        ("models:\n  a: {kind: random-choice, environments: [tf-4.73]}\n", ("registry.yaml:", "unknown", "tf-4.73")),
+        ("include: {other.yaml: [models]}\n", ("registry.yaml:1: include.other.yaml: no such file",)),
+        ("models:\n  a: {kind: replay, environments: [tf-4.37], answers: ../../a.jsonl}\n", ("leaves the project",)),
+        ("models:\n  a: {kind: hf, environments: [tf-4.37], path: ../weights}\n", ("registry.yaml:2:", "'../weights'")),
+    ],
+    ids=("cut", "tab", "empty", "list", "field", "environment", "include", "answers", "path"),
+)
+def test_a_faulty_registry_names_file_and_line(text: str, words: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "registry.yaml"
+    path.write_text(text, encoding="utf-8")
+    said = matrix("--registry", str(path), "--models", "all")
+    assert said.code == 2, said.err
+    assert any(all(word in line for word in words) for line in said.lines), said.err
+    assert all("registry.yaml:" in line for line in said.lines), said.err
+    assert matrix("registry", "check", "--registry", str(path)).code == 2
+
+
+def test_all_mistakes_of_a_registry_come_at_once(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        models={"a": guess(environments=["tf-4.73"]), "b": guess(knid="x"), "c": guess(kind="hf", path="../w")},
+        benchmarks={"B": benchmark(tmp_path / "b.tsv", evaluate_in="tf-9")},
+    )
+    said = matrix("--registry", str(path), "--models", "all")
+    assert (said.code, len(said.lines)) == (2, 4), said.err
+    assert "did you mean 'tf-4.37'?" in said.err
+
+
+def test_an_absolute_path_is_shown_in_the_plan(tmp_path: Path) -> None:
+    data = pope(tmp_path, "mine")
+    path = write(tmp_path, models={"a": guess()}, benchmarks={"B": benchmark(data)})
+    said = matrix("plan", "--registry", str(path), "--models", "all", environ=DEAD)
+    assert said.code == 0, said.err
+    assert f"mounted read-only from outside the project: {data}" in said.out.replace("\n", " ")
+
+
+def test_the_real_registry_says_per_model_what_it_needs_and_what_is_here(tmp_path: Path) -> None:
+    environ = {"HF_HOME": str(tmp_path), "LMUData": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""} | DEAD
+    said = matrix("plan", "--models", "all", "--limit", "10", "--json", environ=environ)
+    assert said.code in (3, 4), said.err
+    cells = said.json["cells"]
+    assert cells
+    for cell in cells:
+        assert cell["status"] == "skipped"
+        assert "GPU" in cell["why"], cell
+    shown = matrix("--models", "all", "--limit", "10", "--output-root", str(tmp_path / "out"), environ=environ)
+    assert shown.code == said.code
+    assert shown.lines == []
+    for model in dict.fromkeys(cell["model"] for cell in cells):
+        assert any(model in line and "GPU" in line for line in shown.out.splitlines()), shown.out
+    assert not (tmp_path / "out").exists()
+
+
+# What is here
+
+
+def test_no_engine_is_said_and_auto_takes_venvs(tmp_path: Path) -> None:
+    out = ("--output-root", str(tmp_path / "out"))
+    one_line(matrix(*GUESS, "--executor", "docker", *out, environ=DEAD), 4, "/nowhere/docker.sock", "--executor venv")
+    one_line(matrix(*GUESS, "--executor", "podman", *out, environ={"XDG_RUNTIME_DIR": str(tmp_path)}), 4, "podman")
+    one_line(matrix("clean", environ=DEAD), 4, "docker")
+    one_line(matrix("images", environ={**DEAD, "DOCKER": "/nowhere/docker"}), 4, "/nowhere/docker")
+    assert matrix("doctor", *DEMO, environ=DEAD).code == 4
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.venv
+def test_auto_without_an_engine_says_so_in_one_line_and_runs(tmp_path: Path) -> None:
+    said = matrix(*GUESS, "--output-root", str(tmp_path), environ=DEAD)
+    assert said.code == 0, said.err
+    about = [line for line in said.lines if "/nowhere/docker.sock" in line]
+    assert len(about) == 1, said.err
+    assert "venv" in about[0]
+    row = Run(root=tmp_path / "latest").rows[0]
+    assert (row["status"], row["isolated"]) == ("ok", "false")
+
+
+def test_a_docker_without_buildkit_builds_nothing(tmp_path: Path) -> None:
+    fake = tmp_path / "docker"
+    answers = 'case "$1" in --version) echo "Docker version 17.05.0-ce, build 1";; image) ;; *) exit 1;; esac\n'
+    fake.write_text(f"#!/bin/sh\n{answers}")
+    fake.chmod(0o755)
+    one_line(matrix("images", environ={"DOCKER": str(fake)}), 4, "BuildKit", str(fake), "buildx")
+
+
+@pytest.mark.venv
+def test_an_output_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    said = matrix(*GUESS, "--executor", "venv", "--output-root", str(file / "outputs"))
+    one_line(said, 2, "Not a directory; choose a folder you can write with --output-root")
+    assert file.read_text() == "mine"
+
+
+def mounted(folder: Path, options: str) -> list[str]:
+    """Words that start a command where `folder` is a file system of its own, for the command alone."""
+    words = [
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        f'mount -t tmpfs {options} none {folder} && exec "$@"',
+    ]
+    done = subprocess.run([*words, "-", "true"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no mounts of one's own here: {done.stderr.strip()}")
+    return [*words, "-"]
+
+
+@pytest.mark.venv
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ("-o ro", 2, ("Read-only file system", "--output-root")),
+        ("-o size=64m", 4, ("0.1 GB free", "at least 1 GB", "--output-root")),
+    ],
+    ids=("read-only", "full"),
+)
+def test_a_disk_that_cannot_take_a_run(options: str, code: int, words: tuple[str, ...], tmp_path: Path) -> None:
+    before = mounted(tmp_path, options)
+    one_line(matrix(*GUESS, "--executor", "venv", "--output-root", str(tmp_path), before=before), code, *words)
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's code in another folder, whose files a test may spoil."""
+    root = tmp_path_factory.mktemp("copied") / "lockstep"
+    for name in ("orchestrator", "runner", "requirements-locks", "images", "demo"):
+        shutil.copytree(PROJECT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "models"))
+    for name in ("run_matrix.py", "registry.yaml"):
+        shutil.copy(PROJECT / name, root / name)
+    return root
+
+
+@pytest.mark.engine
+def test_an_image_that_is_stale_or_missing(copied: Path, fresh_images: None) -> None:
+    """Another copy of the same inputs has the same images; one byte more in a lock, and they are stale."""
+    words = (*GUESS, "--executor", "docker")
+    lock = copied / "requirements-locks" / "tf-4.37.txt"
+    content = lock.read_bytes()
+    lock.write_bytes(content + b"# by hand\n")
+    try:
+        said = matrix(*words, project=copied)
+    finally:
+        lock.write_bytes(content)
+    one_line(said, 4, "image of tf-4.37 is stale", "make images ENV=tf-4.37")
+    registry = copied / "demo" / "registry.yaml"
+    text = registry.read_text(encoding="utf-8")
+    registry.write_text(text + "environments: {tf-9: {transformers: 9.9.9}}\n", encoding="utf-8")
+    try:
+        said = matrix(*words, "--environments", "tf-9", project=copied)
+        assert (said.code, said.lines[1:]) == (3, ["  random-choice is listed for tf-4.37, not for tf-9"])
+        registry.write_text(registry.read_text().replace("[tf-4.37]", "[tf-9]"), encoding="utf-8")
+        said = matrix(*words, project=copied)
+    finally:
+        registry.write_text(text, encoding="utf-8")
+    one_line(said, 4, "tf-9", "make")
+    assert not (copied / "outputs").exists()
+
+
+def test_a_lock_that_was_edited_by_hand(copied: Path) -> None:
+    assert matrix("locks", "--check", "--offline", project=copied).code == 0
+    lock = copied / "requirements-locks" / "tf-4.37.txt"
+    content = lock.read_text(encoding="utf-8")
+    spoilt = {
+        "a version": content.replace("transformers==4.37.2", "transformers==4.37.1"),
+        "a hash": "".join(line for line in content.splitlines(True) if not line.startswith("    --hash")),
+        "a package": content + "left-pad==1.0.0\n",
+    }
+    try:
+        for what, text in spoilt.items():
+            assert text != content
+            lock.write_text(text, encoding="utf-8")
+            said = matrix("locks", "--check", "--offline", project=copied)
+            assert said.code == 1, (what, said.err)
+            assert "tf-4.37.txt" in said.err, what
+            assert "make locks ENV=tf-4.37" in said.err, (what, said.err)
+            assert len(said.lines) == 1, (what, said.err)
+    finally:
+        lock.write_text(content, encoding="utf-8")
+
+
+def test_a_dotenv_that_others_can_read(copied: Path) -> None:
+    dotenv = copied / ".env"
+    dotenv.write_text("HF_TOKEN=hf_secret_of_nobody\n")
+    dotenv.chmod(0o644)
+    try:
+        said = matrix("plan", *DEMO, project=copied)
+        one_line(said, 2, "chmod 600")
+        assert "hf_secret_of_nobody" not in said.err
+    finally:
+        dotenv.unlink()
+
+
+# What a run meets: all of it in one run, beside one benchmark and one model that are fine
+
+
+def _spoilt(folder: Path) -> dict[str, dict[str, Any]]:
+    good = pope(folder, "good")
+    text = good.read_text(encoding="utf-8")
+    lines = text.splitlines(keepends=True)
+    files = {
+        "Truncated": text.encode()[: len("".join(lines[:4])) + 30],
+        "WrongColumns": text.replace("answer", "reply", 1).encode(),
+        "Latin1": text.replace("Is there a", "Où est la", 1).encode("latin-1"),
+        "Duplicate": "".join([*lines, lines[3]]).encode(),
+        "Empty": b"",
+        "WrongHash": text.encode(),
+    }
+    for name, content in files.items():
+        (folder / f"{name}.tsv").write_bytes(content)
+    entries = {name: benchmark(folder / f"{name}.tsv") for name in files}
+    entries["WrongHash"]["sha256"] = hashlib.sha256(b"another file").hexdigest()
+    return {
+        "Good": benchmark(good, sha256=hashlib.sha256(good.read_bytes()).hexdigest()),
+        **entries,
+        "Missing": benchmark(folder / "missing.tsv"),
+    }
+
+
+def _raising(folder: Path) -> Path:
+    """The demo's remote-code model with other code."""
+    (demo,) = (PROJECT / "demo" / "hub" / "models--lockstep-demo--tiny-remote" / "snapshots").iterdir()
+    made = shutil.copytree(demo, folder / "raising")
+    code = (made / "modeling_tiny.py").read_text(encoding="utf-8")
+    spoilt = code.replace(
+        "        embed = ", '        raise ValueError("it raises on every sample")\n        embed = ', 1
+    )
+    spoilt = spoilt.replace("CLIPVisionModel.from_pretrained(config.vision_name)", "nn.Identity()")
+    spoilt = spoilt.replace("CLIPImageProcessor.from_pretrained(config.vision_name)", "None")
+    (made / "modeling_tiny.py").write_text(spoilt, encoding="utf-8")
+    return made
+
+
+def _models(folder: Path) -> dict[str, dict[str, Any]]:
+    (folder / "no-answers.jsonl").write_text("")
+    (folder / "broken-answers.jsonl").write_text('{"id": "0", "answer": "Yes"\n')
+    shutil.copytree(PROJECT / "demo" / "models" / "tiny-llava-next", folder / "corrupt")
+    weights = folder / "corrupt" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    (folder / "hollow").mkdir()
+    modern = {"environments": ["tf-4.42"], "default": True}
+    return {
+        "fine": guess(),
+        "silent": guess(kind="replay", answers=str(folder / "no-answers.jsonl")),
+        "garbled": guess(kind="replay", answers=str(folder / "broken-answers.jsonl")),
+        "corrupt": {"kind": "hf", "path": str(folder / "corrupt"), **modern},
+        "hollow": {"kind": "hf", "path": str(folder / "hollow"), **modern},
+        "absent": {"kind": "hf", "path": str(folder / "absent"), **modern},
+        "raising": {"kind": "remote-code", "path": str(_raising(folder)), "trust_remote_code": True, **modern},
+    }
+
+
+@pytest.fixture(scope="module")
+def spoilt(fresh_images: None, tmp_path_factory: pytest.TempPathFactory) -> Said:
+    """One run over everything that can be wrong with models and benchmarks."""
+    folder = tmp_path_factory.mktemp("spoilt")
+    path = write(folder, models=_models(folder), benchmarks=_spoilt(folder))
+    words = ("--models", "all", "--limit", "3", "--executor", "docker", "--jobs", "2", "--json")
+    return matrix("--registry", str(path), *words, "--output-root", str(folder / "out"))
+
+
+BENCHMARKS = {
+    "Truncated": ("failed", ("Truncated.tsv:",)),
+    "WrongColumns": ("failed", ("WrongColumns.tsv", "answer")),
+    "Latin1": ("failed", ("Latin1.tsv", "UTF-8")),
+    "Duplicate": ("failed", ("Duplicate.tsv: rows", "have the same index")),
+    "Empty": ("failed", ("Empty.tsv",)),
+    "WrongHash": ("skipped", ("WrongHash.tsv has SHA-256", "the registry says")),
+    "Missing": ("skipped", ("missing.tsv is not there",)),
+}
+MODELS = {
+    "silent": ("failed", ("no-answers.jsonl", "has no answer for sample", "and 2 more of 3")),
+    "garbled": ("failed", ("DataError in load", "answers.jsonl:1")),
+    "corrupt": ("failed", ("in load",)),
+    "hollow": ("failed", ("in load",)),
+    "absent": ("skipped", ("absent is not there",)),
+    "raising": ("failed", ("it raises on every sample", "and 2 more of 3", "ValueError in generate")),
+}
+
+
+@pytest.mark.engine
+class TestOneRun:
+    def test_what_is_fine_is_done(self, spoilt: Said) -> None:
+        record = spoilt.run.records["fine", "tf-4.37", "Good"]
+        assert (record["status"], record["n"]) == ("ok", 3), record
+
+    def test_it_ends_as_the_worst_of_its_cells(self, spoilt: Said) -> None:
+        assert (spoilt.code, spoilt.lines) == (4, [])  # a benchmark's file is missing
+        assert spoilt.json["exit_code"] == 4
+        assert spoilt.json["problems"] == []
+
+    @pytest.mark.parametrize("name", BENCHMARKS)
+    def test_a_bad_benchmark_is_one_reason_and_no_number(self, spoilt: Said, name: str) -> None:
+        self.check(spoilt.run, ("fine", "tf-4.37", name), *BENCHMARKS[name])
+
+    @pytest.mark.parametrize("name", MODELS)
+    def test_a_bad_model_is_one_reason_and_no_number(self, spoilt: Said, name: str) -> None:
+        environment = "tf-4.37" if name in ("silent", "garbled") else "tf-4.42"
+        self.check(spoilt.run, (name, environment, "Good"), *MODELS[name])
+
+    def check(self, run: Run, cell: tuple[str, str, str], status: str, words: tuple[str, ...]) -> None:
+        record = run.records[cell]
+        assert record["status"] == status, record["reason"]
+        assert record["metrics"] == []
+        assert "\n" not in record["reason"]
+        for word in words:
+            assert word in record["reason"], record["reason"]
+        if status == "failed" and record["stages"]:
+            file, _, line = record["where"].rpartition(":")
+            assert len((run.root / file).read_bytes().splitlines()) >= int(line) >= 1, record["where"]
+
+    def test_every_cell_is_in_every_report(self, spoilt: Said) -> None:
+        run = spoilt.run
+        cells = {(row["model"], row["environment"], row["benchmark"]) for row in run.rows}
+        assert cells == set(run.records)
+        assert len(cells) == len(MODELS) + 1 + len(BENCHMARKS) * (len(MODELS) + 1)
+        for row in run.rows:
+            assert bool(row["score"]) == (row["status"] == "ok"), row
+            assert bool(row["reason"]) == (row["status"] != "ok"), row
+        text = (run.root / "EVALUATION_REPORT.md").read_text(encoding="utf-8")
+        for name in ("Truncated.tsv", "it raises on every sample", "has SHA-256"):
+            assert name in text
+
+    def test_what_a_failed_model_left_is_shown(self, spoilt: Said) -> None:
+        said = matrix("show", "silent", "Good", "--failed", "--output-root", str(spoilt.run.root.parent))
+        assert said.code == 0, said.err
+        assert said.out.count("has no answer for sample") == 3
+
+    def test_all_belongs_to_the_caller(self, spoilt: Said) -> None:
+        owners = {os.lstat(path).st_uid for path in spoilt.run.root.rglob("*")}
+        assert owners == {os.getuid()}
