@@ -142,6 +142,8 @@ def _cell(console: Console, table: ScoreTable, row: Row, column: Column, footnot
 
 def _number(console: Console, metric: RecordMetric, unparsed: int) -> Text:
     around = _around(metric).replace("–", "-") if console.options.ascii_only else _around(metric)
-    text = Text(f"?{unparsed} " if unparsed else "", style=STYLES["warn"])
+    text = Text()
+    if unparsed:
+        text.append(f"?{unparsed} ", style=STYLES["warn"])
     text.append(number(metric.value, metric.max), style="bold not dim")
     return text.append(f"\n{around}", style="not bold dim")

@@ -352,7 +352,7 @@ BENCHMARKS = {
     "Missing": ("skipped", ("missing.tsv is not there",)),
 }
 MODELS = {
-    "silent": ("failed", ("no-answers.jsonl", "has no answer for sample", "and 2 more of 3")),
+    "silent": ("failed", ("answers.jsonl has no answer for sample", "and 2 more of 3")),
     "garbled": ("failed", ("DataError in load", "answers.jsonl:1")),
     "corrupt": ("failed", ("in load",)),
     "hollow": ("failed", ("in load",)),

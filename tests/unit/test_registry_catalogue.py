@@ -43,6 +43,8 @@ DEMO_JOBS = {
     "tiny-blip2@tf-4.33",
     "tiny-llava-next@tf-4.42",
     "tiny-remote@tf-4.33",
+    "tiny-remote@tf-4.37",
+    "tiny-remote@tf-4.42",
 }
 
 

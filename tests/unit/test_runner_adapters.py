@@ -45,13 +45,14 @@ def test_an_unknown_adapter_or_setting_says_what_was_meant() -> None:
         settings_of(Model(name="m", adapter="hf", settings={"dype": "x"}), {"dtype": None, "prompt": None})
 
 
-def test_random_choice_is_sha256_of_seed_and_sample(tmp_path: Path) -> None:
+def test_random_choice_is_sha256_of_seed_benchmark_and_sample(tmp_path: Path) -> None:
     for seed in (0, 1):
         model = load("random-choice", seed=seed)
         for name in ("s0", "s1", "s2"):
-            drawn = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
+            asked = sample(tmp_path, name)
+            drawn = hashlib.sha256(f"{seed}\0{asked.benchmark_name}\0{name}".encode()).digest()
             expected = ["Yes", "No"][int.from_bytes(drawn[:8], "big") % 2]
-            assert model.answer([], sample(tmp_path, name)) == expected
+            assert model.answer([], asked) == expected
     assert model.prompt(sample(tmp_path)) == []
 
 

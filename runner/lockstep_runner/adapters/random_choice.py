@@ -1,4 +1,4 @@
-"""Chance level: one of the choices, drawn by SHA-256 of (seed, sample), the same on every machine and after any resume.
+"""Chance level: one of the choices, drawn by SHA-256 of (seed, benchmark, sample), the same on every machine and after any resume.
 
 Free text has no choices: there the baseline answers an empty string.
 """
@@ -30,5 +30,7 @@ class RandomChoice:
         choices = sample.benchmark.choices(sample.id)
         if not choices:
             return ""
-        drawn = hashlib.sha256(f"{self._seed}\0{sample.id}".encode("utf-8", "surrogatepass")).digest()
+        drawn = hashlib.sha256(
+            f"{self._seed}\0{sample.benchmark_name}\0{sample.id}".encode("utf-8", "surrogatepass")
+        ).digest()
         return choices[int.from_bytes(drawn[:8], "big") % len(choices)]
