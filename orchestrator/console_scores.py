@@ -59,16 +59,17 @@ class _Footnotes:
         self._records: dict[tuple[str, str, str], list[Record]] = {}
 
     def mark(self, record: Record) -> str:
-        # A failure belongs to its cell; what was skipped for the same reason is said once.
-        cell = "" if record.status is Status.SKIPPED else f"{record.row} × {record.benchmark}"
-        key = (record.status.value, record.reason, cell)
+        # A failure belongs to its model's job; what was skipped for the same reason is said once.
+        row = "" if record.status is Status.SKIPPED else record.row
+        key = (record.status.value, record.reason, row)
         cells = self._records.setdefault(key, [])
         if record not in cells:
             cells.append(record)
         return mark(self._console, list(self._records).index(key) + 1)
 
     def print(self) -> None:
-        for count, ((status, reason, cell), records) in enumerate(self._records.items(), start=1):
+        for count, ((status, reason, row), records) in enumerate(self._records.items(), start=1):
+            cell = f"{row} × {records[0].benchmark}" if row and len(records) == 1 else row
             several = f" ({len(records)} cells)" if len(records) > 1 else ""
             text = Text(f"{mark(self._console, count)} ")
             text.append(f"{status}{several}", style=STYLES[status])

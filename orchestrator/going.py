@@ -13,7 +13,7 @@ from orchestrator.jobs import PlannedJob, write_job
 from orchestrator.layout import RunLayout
 from orchestrator.records import Record
 from orchestrator.runlog import LineLog, Redaction, now
-from orchestrator.schedule import Event, Finished, Planned, Schedule, Started, after_ok
+from orchestrator.schedule import Event, Finished, Planned, Schedule, Started, after_ok, is_failure
 from orchestrator.session import Session
 from orchestrator.signals import Signals
 
@@ -87,6 +87,7 @@ class Going:
             decide=after_ok,
             on_event=on_event,
             fail_fast=self.session.request.fail_fast,
+            failed=lambda outcome: is_failure(outcome) or any(r.failed for r in self.records),
         )
         return schedule.run([self.planned(job) for job in jobs], self.signals.stop)
 

@@ -115,6 +115,10 @@ class Record(_File):
     command: str = ""
 
     @property
+    def failed(self) -> bool:
+        return self.status not in (Status.OK, Status.SKIPPED)
+
+    @property
     def primary(self) -> RecordMetric | None:
         return next((metric for metric in self.metrics if metric.primary), None)
 

@@ -61,11 +61,16 @@ def after_ok(planned: Planned, ended: Outcomes) -> Job | str:
     return planned.job
 
 
+def is_failure(outcome: Outcome) -> bool:
+    return outcome.status not in (Status.OK, Status.SKIPPED)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """How jobs are run: `slots` of those without a GPU at once; GPUs that others use are not touched.
 
-    `log` opens a job's log. `on_event` is called from one thread only, the one that calls `run`.
+    `log` opens a job's log. `on_event` is called from one thread only, the one that calls `run`. After it `failed` says,
+    for `fail_fast`, whether to stop: a job may end well and a cell of it not.
     """
 
     executor: Executor
@@ -75,6 +80,7 @@ class Schedule:
     decide: Decide = after_ok
     on_event: Callable[[Event], None] = lambda event: None
     fail_fast: bool = False
+    failed: Callable[[Outcome], bool] = is_failure
 
     def run(self, planned: Sequence[Planned], stop: Stop) -> dict[str, Outcome]:
         """Every job's outcome, by key. `stop` ends what runs and skips the rest.
@@ -135,8 +141,8 @@ class _Going:
 
     def _finish(self, planned: Planned, outcome: Outcome) -> None:
         self._ended[planned.key] = outcome
-        self._halt |= self._schedule.fail_fast and outcome.status not in (Status.OK, Status.SKIPPED)
         self._schedule.on_event(Finished(planned=planned, outcome=outcome))
+        self._halt |= self._schedule.fail_fast and self._schedule.failed(outcome)
 
     def _start_ready(self, pool: ThreadPoolExecutor) -> None:
         """In the plan's order. A job that waits for GPUs keeps those that are free for it: wide ones get their turn."""

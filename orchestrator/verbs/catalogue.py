@@ -11,6 +11,11 @@ from orchestrator.console_views import TableView
 from orchestrator.errors import Exit
 from orchestrator.settings import project_path
 
+# On a terminal: what one chooses by. `--json` has the rest.
+_SHOWN = {
+    "models": ("model", "environments", "from", "gpu", "download", "default", "tags"),
+    "benchmarks": ("benchmark", "type", "metric", "scale", "tags"),
+}
 _NUMBERS = frozenset({"download", "gpu", "chance", "samples", "max"})
 
 
@@ -34,7 +39,7 @@ def registry(arguments: argparse.Namespace) -> int:
         return int(Exit.OK)
     for name, entries in rows.items():
         if entries:
-            columns = tuple(entries[0])
+            columns = tuple(c for c in _SHOWN.get(name, entries[0]) if c in entries[0])
             table = tuple(tuple(entry[column] for column in columns) for entry in entries)
             console.print_table(TableView(title=name, columns=columns, rows=table, right=_NUMBERS & set(columns)))
     return int(Exit.OK)

@@ -111,17 +111,23 @@ def clean(arguments: argparse.Namespace) -> int:
 
     environ = settings()
     engine = connect("docker", environ)
-    found = labelled(engine, project=project_name(ProjectLayout().root))
-    if not found:
-        print("nothing left behind")
-    for container in found:
+    left = kept = 0
+    for container in labelled(engine, project=project_name(ProjectLayout().root)):
         state = engine.api.inspect_container(container)
-        name, status = str(state["Name"]).lstrip("/"), state["State"]["Status"]
-        if arguments.yes:
+        name, running = str(state["Name"]).lstrip("/"), bool(state["State"]["Running"])
+        if running and not arguments.running:
+            kept += 1
+            print(f"{name}: running, kept")
+        elif arguments.yes:
             remove(engine, container)
-            print(f"removed {name} ({status})")
+            print(f"{name}: removed")
         else:
-            print(f"{name} ({status})")
-    if found and not arguments.yes:
-        print("remove them: python run_matrix.py clean --yes")
+            left += 1
+            print(f"{name}: {state['State']['Status']}")
+    if kept:
+        print("a run may be at work; where none is: python run_matrix.py clean --running --yes")
+    if left:
+        print("remove them: python run_matrix.py clean --yes" + (" --running" if arguments.running else ""))
+    if not left and not kept:
+        print("nothing left behind")
     return int(Exit.OK)

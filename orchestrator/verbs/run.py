@@ -7,7 +7,7 @@ import json
 import shlex
 import sys
 
-from orchestrator.errors import Exit, worst
+from orchestrator.errors import Exit, Unavailable, worst
 from orchestrator.plan import Plan
 from orchestrator.session import Request, Session, open_session
 from orchestrator.settings import project_path, settings
@@ -62,7 +62,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     environ = settings()
     session = open_session(request_of(arguments), environ)
-    return int(run_matrix(session, as_json=arguments.json))
+    try:
+        return int(run_matrix(session, as_json=arguments.json))
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # the disk is full, or gone: the records that are there are whole
+        what = f"{session.request.outputs}: {error.strerror or error}; finished cells are kept"
+        raise Unavailable(f"{what}: mend it, then python run_matrix.py report, or the same command again") from error
 
 
 def plan_json(session: Session, made: Plan) -> dict[str, object]:

@@ -161,7 +161,7 @@ def test_the_workbook_opens_and_holds_the_same(run: Run) -> None:
 
 
 def test_the_runners_own_tables_agree_with_the_records(run: Run) -> None:
-    tables = [*run.root.glob("*/*/*_results.csv"), *run.root.glob("*/*/evaluate@*/results.csv")]
+    tables = [*run.root.glob("*/*/*_results.csv"), *run.root.glob("*/*/evaluate@*/*_results.csv")]
     numbers = {}
     for table in tables:
         model, environment = table.relative_to(run.root).parts[:2]
