@@ -48,7 +48,7 @@ lint: dev ## ruff, mypy, import-linter, schema and lock freshness
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports
+	PYTHONPATH=.:runner $(VENV)/bin/lint-imports
 	$(RUN) schemas --check
 	$(RUN) registry check
 	$(RUN) registry check --registry demo/registry.yaml
