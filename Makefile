@@ -61,10 +61,10 @@ venvs: venv ## the environments as venvs, from the same locks (ENV= for one)
 	$(RUN) venvs $(ENV)
 
 test: lint images venvs ## everything that .ci/run runs
-	$(VENV)/bin/python -m pytest tests -m "not heavy"
+	$(VENV)/bin/python -m pytest tests/unit tests/integration -m "not heavy"
 
 test-full: lint images venvs ## also what is too heavy for every change
-	$(VENV)/bin/python -m pytest tests
+	$(VENV)/bin/python -m pytest tests/unit tests/integration
 
 bench: dev ## ratios measured in one run
 	$(VENV)/bin/python bench/run.py

@@ -11,6 +11,7 @@ from pathlib import Path
 from orchestrator.executors.protocol import Status
 from orchestrator.layout import RunLayout, slug
 from orchestrator.records import Record
+from orchestrator.report_rows import csv_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,6 @@ def _rows(run: RunLayout, path: Path, benchmark: str) -> Iterator[tuple[str, _Nu
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         for row in reader:
-            if row["benchmark"] == benchmark and row["status"] == "ok" and row["score"]:
+            if csv_text(row["benchmark"]) == benchmark and row["status"] == "ok" and row["score"]:
                 place = f"{path.relative_to(run.root).as_posix()}:{reader.line_num}"
-                yield row["metric"], _Number(score=float(row["score"]), n=int(row["n"]), place=place)
+                yield csv_text(row["metric"]), _Number(score=float(row["score"]), n=int(row["n"]), place=place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
@@ -89,7 +90,7 @@ class ContainerExecutor:
         self.prepare(job.environment)
         if stop.is_set():
             return Outcome(status=Status.SKIPPED, reason="interrupted")
-        if refused := self._refusal(needs):
+        if refused := self._refusal(job, needs):
             return Outcome(status=Status.INFRA, reason=refused)
         self._runs.add(job.run_id)
         forget_error(job)
@@ -116,8 +117,11 @@ class ContainerExecutor:
             labels=labels(self._project, job),
         )
 
-    def _refusal(self, needs: Needs) -> str:
+    def _refusal(self, job: Job, needs: Needs) -> str:
         facts = self._engine.facts
+        # docker refuses such a mount itself; podman 4 makes a folder of root's in its place
+        if missing := [str(mount.source) for mount in job.mounts if not mount.source.exists()]:
+            return f"cannot be mounted, no such file or folder: {', '.join(missing)}"
         if needs.gpus and facts.kind == "podman" and facts.version < (5, 4):
             # it would start the container without them and say nothing
             return "podman before 5.4 drops requests for GPUs: update it, or python run_matrix.py --executor docker"
@@ -140,7 +144,11 @@ class ContainerExecutor:
             self._engine.api.stop(container, timeout=self._grace)
             watch.join()
         exit_code = watch.exit_code()
-        state = self._engine.api.inspect_container(container)["State"] if exit_code else {}
+        try:
+            state = self._engine.api.inspect_container(container)["State"]
+        except NotFound:
+            # removed while it ran, which is a kill: podman 4 says exit code 0 of such a container
+            return Ended(exit_code=exit_code or 128 + signal.SIGKILL, oom_killed=False, cut=cut)
         return Ended(exit_code=exit_code, oom_killed=bool(state.get("OOMKilled")), cut=cut)
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orchestrator.executors.protocol import Job, Needs
 from orchestrator.executors.surroundings import variables
@@ -22,12 +22,14 @@ class EngineFacts:
     """What an engine says about itself, as far as it changes a request.
 
     `rootless`: it runs as the caller, whose uid is root's inside. `remapped`: uids inside are others outside.
+    `limits`: {name: most} to ask for where the engine's own choice may be more than it is allowed to give.
     """
 
     kind: str  # docker or podman
     version: tuple[int, ...] = ()
     rootless: bool = False
     remapped: bool = False
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +108,9 @@ def _host_config(job: Job, needs: Needs, who: RunAs, facts: EngineFacts) -> Conf
         "PidsLimit": _PIDS,
         "Memory": memory,
         "MemorySwap": memory,
-        "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
+        "Ulimits": [
+            {"Name": name, "Soft": most, "Hard": most} for name, most in {"core": 0, **facts.limits}.items()
+        ],
         "DeviceRequests": _device_requests(needs.gpus, facts),
         "Init": True,
         "LogConfig": {"Type": "json-file", "Config": {"max-size": "16m", "max-file": "1"}},

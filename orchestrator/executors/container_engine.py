@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,26 @@ def connect(kind: str, environ: Mapping[str, str] = os.environ) -> Engine:
     try:
         _knock(address)
         api = docker.APIClient(version="auto", timeout=_ANSWER_SECONDS, **where)
-        return Engine(api=api, facts=read_facts(api.version(), api.info()), address=address)
+        facts = read_facts(api.version(), api.info())
+        if facts.kind == "podman" and not facts.rootless:
+            facts = replace(facts, limits=_own_limits())
+        return Engine(api=api, facts=facts, address=address)
     except BROKEN as error:
         remedy = "systemctl --user start podman.socket" if kind == "podman" else "sudo systemctl start docker"
         raise Unavailable(
             f"no {kind} engine answers at {address} ({explain(error)}): start it ({remedy}) and see that you may use "
             "it, or use no container: python run_matrix.py --executor venv"
         ) from error
+
+
+def _own_limits() -> dict[str, int]:
+    """Podman as root asks for fixed high limits, which fails where root is itself confined; ours can always be had.
+
+    It has cut its own number of processes to the kernel's before it starts one.
+    """
+    most = int(Path("/proc/sys/kernel/pid_max").read_text())
+    files, processes = (resource.getrlimit(which)[1] for which in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC))
+    return {"nofile": files, "nproc": most if processes == resource.RLIM_INFINITY else min(processes, most)}
 
 
 def _knock(address: str) -> None:

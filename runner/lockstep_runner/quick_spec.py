@@ -12,7 +12,7 @@ _GROUPS = {
     "circular": "rule:circular",
     "hallusion": "rule:hallusion",
     "naturalbench": "rule:quads",
-    "mme": "image_path",
+    "mme": "category,image_path",
 }
 _CATEGORIES = ("category", "l2-category", "split")
 _UNITS = {1.0: "fraction", 100.0: "%"}
@@ -22,10 +22,11 @@ def quick_spec(dataset: str | None, data: str) -> dict[str, Any]:
     """A BenchmarkSpec. `dataset` None: the file's name without its ending. Raises DataError for a name that is none."""
     name = dataset or Path(data).stem
     try:
-        kind = rules._scored_as(name)
+        kind = rules.scored_as(name)
     except DataError as error:
-        hint = "" if dataset else "; the name is taken from the file: give VLMEvalKit's with --dataset"
-        raise DataError(f"{error}{hint}") from error
+        said = str(error).rpartition("; ")[0]  # its last part says what to do in a registry
+        taken = "" if dataset else "the name is taken from the file: "
+        raise DataError(f"{said}; {taken}name another with --dataset") from error
     with Path(data).open(encoding="utf-8", errors="replace") as file:
         header = file.readline().rstrip("\r\n").split("\t")
     return {

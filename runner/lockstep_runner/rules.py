@@ -75,7 +75,7 @@ def type_of(spec: dict[str, Any]) -> str:
         close = difflib.get_close_matches(said, TYPES, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise DataError(f"benchmark {spec['name']}: unknown type {said!r}{hint}; known: {', '.join(TYPES)}")
-    found = "caption" if spec.get("scorer") == "bleu" else _scored_as(dataset)
+    found = "caption" if spec.get("scorer") == "bleu" else scored_as(dataset)
     if said != found:
         raise DataError(
             f"benchmark {spec['name']}: type is {said!r}, but {dataset} is scored as {found!r}; "
@@ -84,7 +84,8 @@ def type_of(spec: dict[str, Any]) -> str:
     return found
 
 
-def _scored_as(dataset: str) -> str:
+def scored_as(dataset: str) -> str:
+    """The type whose scorer VLMEvalKit uses for this name. Raises DataError for a name that no type serves."""
     cls = kit.dataset_class(dataset)
     mcq, vqa = kit.module("image_mcq"), kit.module("image_vqa")
     scorers: list[tuple[Any, Callable[[], str | None]]] = [

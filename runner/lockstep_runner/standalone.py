@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from lockstep_runner import machine
 from lockstep_runner.adapters import ADAPTERS
@@ -26,7 +26,8 @@ _EPILOG = """\
 MODEL is a folder with a checkpoint, the name of a repository in a hub cache (HF_HUB_CACHE, or HF_HOME/hub, or
 ~/.cache/huggingface/hub; nothing is downloaded), a model name of VLMEvalKit, random-choice or most-frequent.
 
-example: docker run --rm -v $PWD:/here -w /here IMAGE --model checkpoints/step4000 --data MMBench_DEV_EN.tsv --limit 10
+example, in the folder that holds both: docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/here" IMAGE \\
+             --model checkpoints/step4000 --data MMBench_DEV_EN.tsv --limit 10
 """
 
 
@@ -34,16 +35,16 @@ def main(argv: Sequence[str], stopping: Stopping) -> int:
     """Parse, run, print. Exit code 0 where every sample was answered and scored, 1 where not, 2 for a wrong call."""
     options = _parser().parse_args(argv)
     try:
-        model, links = _model(options)
         data = _existing(options.data, "--data")
-        out = options.out.absolute() / slug(model.name)
-        out.mkdir(parents=True, exist_ok=True)
+        model, links = _model(options)
+        out = _made(options.out.absolute() / slug(model.name))
         links += [(data, f"cache/data/{data.name}"), (out, str(OUT))]
         with tempfile.TemporaryDirectory(prefix="lockstep-job-") as root:
             _link(Path(root), links)
             os.chdir(root)
             machine.prepare_environment(Path(root))
             try:
+                _look_for(model)
                 return _evaluate(model, options, f"cache/data/{data.name}", out, stopping)
             finally:
                 os.chdir(out)
@@ -54,8 +55,15 @@ def main(argv: Sequence[str], stopping: Stopping) -> int:
     return 2
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse, but a wrong call is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{message}; all options: --model --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m lockstep_runner", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", required=True, help="folder, repository or name; see below")
@@ -92,10 +100,17 @@ def _model(options: argparse.Namespace) -> tuple[Model, list[tuple[Path, str]]]:
     fields: dict[str, Any] = {}
     links: list[tuple[Path, str]] = []
     if folder.is_dir() and adapter not in _BASELINES:
+        if adapter == "hf" and not (folder / "config.json").is_file():
+            raise DataError(f"--model {name}: the folder has no config.json; name the folder of a checkpoint")
         name = folder.resolve().name
         fields["path"] = f"cache/models/{slug(name)}"
         links.append((folder.resolve(), fields["path"]))
     elif adapter in ("hf", "remote-code"):
+        if not (_hub() / f"models--{name.replace('/', '--')}").is_dir():
+            raise DataError(
+                f"--model {name}: no such folder, and no such repository in the hub cache {_hub()}; mount the folder, "
+                "or the cache (-v CACHE:/hub -e HF_HUB_CACHE=/hub), and write the path that it has inside"
+            )
         fields.update(repo=name, revision=options.revision)
     elif adapter == "vlmevalkit":
         fields["harness_name"] = name
@@ -121,6 +136,25 @@ def _guess(name: str, folder: Path) -> str:
 def _hub() -> Path:
     home = Path(os.environ.get("HF_HOME", Path(os.path.expanduser("~"), ".cache", "huggingface")))
     return Path(os.environ.get("HF_HUB_CACHE", home / "hub")).absolute()
+
+
+def _look_for(model: Model) -> None:
+    """A name that VLMEvalKit does not have is said before anything else is done."""
+    if model.adapter == "vlmevalkit":
+        from lockstep_runner.adapters.vlmevalkit import wrapper_of
+
+        wrapper_of(model)
+
+
+def _made(out: Path) -> Path:
+    """The folder, made and writable. In a container it should be a mounted one: else it is gone with the container."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK):
+        raise DataError(f"{out}: uid {os.getuid()} may not write there; choose another folder with --out, or --user")
+    inside = any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
+    if inside and out.stat().st_dev == Path("/").stat().st_dev:
+        print(f"warning: {out} is in no mounted folder, so it is gone with the container", file=sys.stderr)
+    return out
 
 
 def _existing(path: Path, option: str) -> Path:

@@ -1,7 +1,8 @@
 """`<model>_results.csv` and `.xlsx`: the runner's own table of what it scored, one row a stage and metric.
 
-Both have the same columns and rows. In the workbook text is text: nothing that a model or a file is called becomes a
-formula, a number or a link.
+Both have the same columns and rows, and nothing that a model or a file is called is run by a spreadsheet: in the workbook
+text is text, in the csv what would begin a formula stands behind a `'`, as in the orchestrator's results.csv
+(orchestrator/report_rows.py has the same rule). Text longer than a cell of the workbook holds is cut there, and says so.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,11 @@ COLUMNS = (
     *("higher_is_better", "primary", "n", "n_rows", "n_units", "n_failed", "n_unparsed", "judge", "scorer"),
     *("load_seconds", "infer_seconds", "seconds", "peak_memory_gb", "device"),
 )
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")  # what a spreadsheet runs, and the protection itself
+_UNSAFE = re.compile(  # as orchestrator/visible.py
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+)
+_CELL = 32767  # characters, Excel's own limit; its writers cut longer text without a word
 _TEXT_ONLY = {"strings_to_formulas": False, "strings_to_numbers": False, "strings_to_urls": False}
 
 
@@ -84,7 +91,27 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({column: _csv_cell(value) for column, value in row.items()} for row in rows)
+
+
+def _csv_cell(value: Any) -> Any:
+    """Text behind a `'` where a spreadsheet would run it; numbers as they are."""
+    if not isinstance(value, str):
+        return value
+    return f"'{_visible(value)}" if value.startswith(_FORMULA) else _visible(value)
+
+
+def _xlsx_text(value: str) -> str:
+    shown = _visible(value)
+    if len(shown) <= _CELL:
+        return shown
+    note = f"… [cut: {len(shown):,} characters in all; the whole text is in the .csv beside this file]"
+    return shown[: _CELL - len(note)] + note
+
+
+def _visible(text: str) -> str:
+    """Control and direction characters written out."""
+    return _UNSAFE.sub(lambda match: ascii(match.group())[1:-1], text)
 
 
 def _write_xlsx(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -98,6 +125,6 @@ def _write_xlsx(path: Path, rows: list[dict[str, Any]]) -> None:
             for place, column in enumerate(COLUMNS):
                 value = row.get(column)
                 if isinstance(value, str):
-                    sheet.write_string(line, place, value[:32767])
+                    sheet.write_string(line, place, _xlsx_text(value))
                 elif value is not None:
                     sheet.write(line, place, value)

@@ -13,8 +13,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from lockstep_runner import __version__, check, machine, standalone
+from lockstep_runner import __version__, check, machine, rules, standalone
 from lockstep_runner.__main__ import main
+from lockstep_runner.quick_spec import quick_spec
 
 from orchestrator.layout import PROJECT
 
@@ -167,6 +168,9 @@ def test_a_limit_is_units_of_the_order_and_head_is_rows(limit: int | None, mode:
     [
         (["--data", "none.tsv"], "--data: no such file: none.tsv"),
         (["--adapter", "replay", "--data", "here.tsv", "--answers", "none.jsonl"], "--answers: no such file"),
+        (["--data", "here.tsv"], "--model org/name: no such folder, and no such repository in the hub cache"),
+        (["--data", "here.tsv", "--adapter", "hf", "--model", "."], "--model .: the folder has no config.json"),
+        (["--data", "here.tsv", "--adapter", "replay", "--answers", "here.tsv", "--out", "here.tsv"], "here.tsv"),
     ],
 )
 def test_a_wrong_call_is_one_line(
@@ -178,12 +182,28 @@ def test_a_wrong_call_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here.tsv").touch()
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     assert main(["--model", "org/name", *options]) == 2
-    assert capsys.readouterr().err.startswith(said)
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert printed.count("\n") == 1
 
 
 @pytest.mark.usefixtures("signals_restored")
 def test_a_limit_below_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--model", "m", "--data", "x.tsv", "--limit", "0"])
-    assert "0 is less than 1" in capsys.readouterr().err
+    assert capsys.readouterr().err == "argument --limit: 0 is less than 1; all options: --model --help\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "by"), [("mme", "category,image_path"), ("circular", "rule:circular"), ("yes_no", None)]
+)
+def test_a_file_alone_is_grouped_as_the_catalogue_groups_it(
+    kind: str, by: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """registry.yaml says the same of MME, MMBench and POPE."""
+    monkeypatch.setattr(rules, "scored_as", lambda name: kind)
+    (tmp_path / "X.tsv").write_text("index\tcategory\n", encoding="utf-8")
+    spec = quick_spec(None, str(tmp_path / "X.tsv"))
+    assert (spec["dataset"], spec["type"], spec["group_by"], spec["category_by"]) == ("X", kind, by, "category")

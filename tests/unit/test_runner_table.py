@@ -7,8 +7,14 @@ from pathlib import Path
 
 import openpyxl
 import pytest
+from lockstep_runner import table
 from lockstep_runner.table import COLUMNS
 
+from orchestrator.layout import RunLayout
+from orchestrator.report_agree import disagreements
+from orchestrator.report_rows import csv_cell, csv_text
+from orchestrator.visible import visible
+from tests.unit.made_records import NASTY, metric, record
 from tests.unit.runner_fakes import House, evaluate, house, infer, raises
 
 
@@ -64,7 +70,7 @@ def _as_cell(text: str, cell: object) -> object:
     """A csv field as the workbook holds it: numbers and truth values have a type there."""
     if isinstance(cell, bool):
         return text == "True"
-    return type(cell)(float(text)) if isinstance(cell, (int, float)) else text
+    return type(cell)(float(text)) if isinstance(cell, (int, float)) else csv_text(text)
 
 
 def test_text_in_the_workbook_is_never_a_formula_a_number_or_a_link(place: House) -> None:
@@ -89,3 +95,40 @@ def _digest(name: str) -> str:
 def test_a_job_that_scores_nothing_leaves_no_table(place: House) -> None:
     place.run(infer())
     assert list(place.out.glob("*_results.*")) == []
+
+
+@pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
+def test_text_in_the_csv_is_protected_as_the_report_protects_it(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "m_results.csv"
+    table._write_csv(path, [{"model": text, "score": -1.5, "n": 2, "primary": True}])
+    (row,) = rows_of_csv(path)
+    assert row["model"] == csv_cell(text)
+    assert csv_text(row["model"]) == visible(text)
+    assert (row["score"], row["n"], row["primary"]) == ("-1.5", "2", "True")  # a negative number is no formula
+
+
+def test_a_cell_that_is_too_long_for_the_workbook_is_cut_visibly(tmp_path: Path) -> None:
+    path = tmp_path / "m_results.xlsx"
+    longest = "a" * 32_767
+    table._write_xlsx(path, [{"reason": longest + "b"}, {"reason": longest}])
+    sheet = openpyxl.load_workbook(path).active
+    assert sheet is not None
+    place = COLUMNS.index("reason")
+    cut, whole = (row[place] for row in sheet.iter_rows(min_row=2, values_only=True))
+    assert whole == longest
+    assert len(str(cut)) == 32_767
+    assert str(cut).endswith("a… [cut: 32,768 characters in all; the whole text is in the .csv beside this file]")
+
+
+def test_the_report_reads_protected_names(place: House) -> None:
+    place.run(infer("=B"), evaluate("=B"))
+    run = RunLayout(root=place.root / "run")
+    out = run.job_out("m", "tf-4.37")
+    out.parent.mkdir(parents=True)
+    place.out.rename(out)
+    (row,) = rows_of_csv(out / "m_results.csv")
+    assert row["benchmark"] == "'=B"
+    assert disagreements(run, [record("m", "=B", metrics=[metric(50.0, n=2)])]) == []
+    assert disagreements(run, [record("m", "=B", metrics=[metric(51.0, n=2)])]) == [
+        "m@tf-4.37 × =B, accuracy: 51.0 (n 2) in the record, 50.0 (n 2) at m/tf-4.37/m_results.csv:2"
+    ]

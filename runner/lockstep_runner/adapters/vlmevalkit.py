@@ -18,6 +18,15 @@ _FAILED = "Failed to obtain answer"
 
 def load(model: Model) -> HarnessModel:
     """Raises ContractError for a name that VLMEvalKit does not have, or a folder that its wrapper cannot be given."""
+    name, make = wrapper_of(model)
+    options: dict[str, Any] = dict(model.settings)
+    if model.path:
+        options[_weights_option(name, make)] = model.path
+    return HarnessModel(model, make(**options))
+
+
+def wrapper_of(model: Model) -> tuple[str, Any]:
+    """VLMEvalKit's name for it and what makes it; nothing is loaded. Raises ContractError for an unknown name."""
     from vlmeval.config import supported_VLM
 
     name = model.harness_name or model.name
@@ -25,11 +34,7 @@ def load(model: Model) -> HarnessModel:
         close = difflib.get_close_matches(name, supported_VLM, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ContractError(f"model {model.name}: VLMEvalKit has no model {name!r}{hint}")
-    make = supported_VLM[name]
-    options: dict[str, Any] = dict(model.settings)
-    if model.path:
-        options[_weights_option(name, make)] = model.path
-    return HarnessModel(model, make(**options))
+    return name, supported_VLM[name]
 
 
 def _weights_option(name: str, make: Any) -> str:
