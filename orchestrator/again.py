@@ -10,12 +10,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from orchestrator.errors import LockstepError, Unavailable
+from orchestrator.executors.protocol import Status
 from orchestrator.identity import samples_sha256
 from orchestrator.job import EvaluateStage, InferStage, JobFile, Prediction
 from orchestrator.jobs import CellStages, PlannedJob, cell_jobs
 from orchestrator.layout import RunLayout, slug
 from orchestrator.plan import Chosen, PlannedCell
 from orchestrator.records import Record, RunFile, read_run
+from orchestrator.runlog import now
+from orchestrator.runs import new_run
 from orchestrator.samples import read_lines
 from orchestrator.session import Request, Session, open_session
 
@@ -36,6 +39,10 @@ def prepare(run: RunLayout, record: Record, environ: Mapping[str, str], *, name:
 
     Raises LockstepError where the run's own files do not say what ran, Unavailable where weights or data are gone.
     """
+    if record.samples_sha256 is None or record.status is Status.SKIPPED:
+        raise LockstepError(
+            f"{record.row} × {record.benchmark} never ran ({record.reason}): there is nothing to repeat"
+        )
     file = read_run(run)
     if file is None:
         raise LockstepError(f"{run.run_json} is not there: nothing says what this run was")
@@ -44,7 +51,8 @@ def prepare(run: RunLayout, record: Record, environ: Mapping[str, str], *, name:
     if obstacle.skipped:
         raise Unavailable(f"{record.model} × {record.benchmark}: {obstacle.skipped}")
     planned = PlannedCell(cell=obstacle.cell, chosen=_chosen(run, record))
-    folder = RunLayout(root=run.root / name / slug(f"{record.model}@{record.environment}") / slug(record.benchmark))
+    cell = run.root / name / slug(f"{record.model}@{record.environment}") / slug(record.benchmark)
+    folder = new_run(cell, now())  # each time anew: what an earlier one left would be resumed, not repeated
     jobs, places = cell_jobs(
         session.registry, folder, [planned], dict(session.models), dict(session.data), seed=file.seed
     )

@@ -142,6 +142,7 @@ def _reading_parsers(verbs: argparse._SubParsersAction[_Parser]) -> None:
         parser.add_argument("--output-root", default="outputs")
     show.add_argument("--failed", action="store_true", help="only failed and wrong samples")
     show.add_argument("--json", action="store_true")
+    again[1].add_argument("--unsandboxed", action="store_true", help="a run of venvs: allow a model's own code")
     again[1].add_argument("--print", action="store_true", dest="print_only", help="print the command, run nothing")
 
 

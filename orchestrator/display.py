@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
 
 class Display(Protocol):
-    """`going` is entered while jobs run; its events come from one thread."""
+    """Jobs run between `begin` and `end`, which may come twice; `log` is open until then. Events come from one thread."""
 
     def say(self, text: str) -> None: ...
     def plan(self, session: Session, plan: Plan) -> None: ...
+    def nothing(self, session: Session, plan: Plan) -> None: ...
     def begin(self, cells: int, log: Callable[[str], object]) -> None: ...
+    def end(self) -> None: ...
     def event(self, event: Event, job: PlannedJob) -> None: ...
     def cell(self, record: Record) -> None: ...
     def final(
@@ -56,8 +58,14 @@ class _Terminal:
 
         console.print_plan(view(session, plan))
 
+    def nothing(self, session: Session, plan: Plan) -> None:
+        """The plan has said why nothing runs."""
+
     def begin(self, cells: int, log: Callable[[str], object]) -> None:
         self.board = self._board_stack.enter_context(console.make_board(cells=cells, log=log))
+
+    def end(self) -> None:
+        self._board_stack.close()
 
     def event(self, event: Event, job: PlannedJob) -> None:
         assert self.board
@@ -83,7 +91,7 @@ class _Terminal:
     def final(self, run: RunLayout, records: Sequence[Record], paths: ReportPaths, *, code: Exit, go_on: str) -> None:
         from orchestrator.records_table import score_table
 
-        self._board_stack.close()
+        self.end()
         console.print_scores(
             score_table(records, read_run(run)),
             files=report_files(run, paths),
@@ -93,11 +101,20 @@ class _Terminal:
 
 
 class _Json:
-    """Nothing but one JSON object on standard output, at the end."""
+    """One JSON object on standard output, at the end; what there is to say meanwhile goes to standard error."""
 
-    def say(self, text: str) -> None: ...
+    def say(self, text: str) -> None:
+        console.print_line(text, stderr=True)
+
     def plan(self, session: Session, plan: Plan) -> None: ...
+
+    def nothing(self, session: Session, plan: Plan) -> None:
+        from orchestrator.planview import as_json
+
+        console.print_json(as_json(session, plan))
+
     def begin(self, cells: int, log: Callable[[str], object]) -> None: ...
+    def end(self) -> None: ...
     def event(self, event: Event, job: PlannedJob) -> None: ...
     def cell(self, record: Record) -> None: ...
 

@@ -18,13 +18,15 @@ _DISK_GB = 20  # three images take about 7 GB, a build as much again
 
 def examine(registry: Registry, layout: ProjectLayout, environ: Mapping[str, str]) -> list[DoctorRow]:
     """All rows, in the order in which things are needed. Never raises for what is not well."""
+    engine = list(_engine(environ))
     return [
-        *_engine(environ),
+        *engine,
+        _python(),
         *_disk(layout),
         *_gpus(registry, environ),
         *_folders(environ),
         _token(environ),
-        *_images(registry, layout, environ),
+        *(_images(registry, layout, environ) if engine[0].state == "ok" else ()),
     ]
 
 
@@ -34,21 +36,28 @@ def _engine(environ: Mapping[str, str]) -> Iterator[DoctorRow]:
 
     try:
         engine = connect("docker", environ)
-        yield DoctorRow(
-            what="engine", state="ok", found=f"{engine.facts.kind} {_dotted(engine.facts.version)} at {engine.address}"
-        )
+        facts = engine.facts
+        yield DoctorRow(what="engine", state="ok", found=f"{facts.kind} {_dotted(facts.version)} at {engine.address}")
     except LockstepError as error:
-        found, _, remedy = error.problems[0].partition(": ")
-        yield DoctorRow(
-            what="engine", state="missing", found=found, remedy=remedy or "python run_matrix.py --executor venv …"
-        )
+        found, _, remedy = error.problems[0].partition(": start it")
+        yield DoctorRow(what="engine", state="missing", found=found, remedy=f"start it{remedy}")
         return
     try:
         yield DoctorRow(what="BuildKit", state="ok", found=building_engine(environ).program)
     except LockstepError as error:
-        yield DoctorRow(
-            what="BuildKit", state="missing", found=error.problems[0], remedy="DOCKER=/path/to/docker make images"
-        )
+        remedy = "DOCKER=/path/to/docker make images"
+        yield DoctorRow(what="BuildKit", state="missing", found=error.problems[0], remedy=remedy)
+
+
+def _python() -> DoctorRow:
+    """What the venv executor needs; containers do not."""
+    found = shutil.which("python3.11")
+    if found:
+        return DoctorRow(what="Python 3.11", state="ok", found=f"{found}, for --executor venv")
+    remedy = ".venv/bin/uv python install 3.11, or your system's python3.11"
+    return DoctorRow(
+        what="Python 3.11", state="warn", found="none on the PATH; --executor venv needs it", remedy=remedy
+    )
 
 
 def _dotted(version: tuple[int, ...]) -> str:
@@ -80,7 +89,8 @@ def _gpus(registry: Registry, environ: Mapping[str, str]) -> Iterator[DoctorRow]
     if not found:
         big = [name for name, entry in registry.models.items() if entry.gpu.count]
         state = f"none; {len(big)} models of the registry need one" if big else "none, and none needed"
-        yield DoctorRow(what="GPUs", state="warn" if big else "ok", found=state, remedy="nvidia-smi" if big else "")
+        remedy = "python run_matrix.py --plan says what each needs; nvidia-smi shows what the driver sees"
+        yield DoctorRow(what="GPUs", state="warn" if big else "ok", found=state, remedy=remedy if big else "")
     for gpu in found:
         reasons = {
             name: unsuited(gpu, min_driver=entry.min_driver, gpu_arch=entry.gpu_arch)
@@ -88,7 +98,10 @@ def _gpus(registry: Registry, environ: Mapping[str, str]) -> Iterator[DoctorRow]
         }
         bad = "; ".join(f"{name}: {reason}" for name, reason in reasons.items() if reason)
         text = f"{gpu.name}, {gpu.memory_gb:.0f} GB, driver {gpu.driver}{f', busy: {gpu.busy}' if gpu.busy else ''}"
-        yield DoctorRow(what=f"GPU {gpu.index}", state="warn" if bad or gpu.busy else "ok", found=text, remedy=bad)
+        busy = "nvidia-smi shows whose; it is not used until it is free" if gpu.busy else ""
+        yield DoctorRow(
+            what=f"GPU {gpu.index}", state="warn" if bad or gpu.busy else "ok", found=text, remedy=bad or busy
+        )
 
 
 def _folders(environ: Mapping[str, str]) -> Iterator[DoctorRow]:

@@ -9,7 +9,7 @@ from typing import Literal
 from orchestrator.executors.protocol import Outcome, Status
 from orchestrator.identity import prediction_identity, samples_sha256, score_identity
 from orchestrator.jobs import CellStages
-from orchestrator.layout import RunLayout, slug
+from orchestrator.layout import ProjectLayout, RunLayout, slug
 from orchestrator.matrix import Cell
 from orchestrator.plan import PlannedCell
 from orchestrator.records import Identity, Record, StageRef, repro_command, write_record
@@ -99,6 +99,7 @@ class Gathering:
     def _record(self, planned: PlannedCell, status: Status, reason: str) -> Record:
         cell, registry = planned.cell, self.session.registry
         entry, located = registry.models[cell.model], self.session.models[cell.model]
+        outputs = self.run.root.parent
         several = len({c.environment for c in self.session.selection.cells if c.model == cell.model}) > 1
         return Record(
             run_id=self.run.root.name,
@@ -116,7 +117,11 @@ class Gathering:
             samples_sha256=samples_sha256(planned.chosen.ids) if planned.chosen else None,
             isolated=self.isolated,
             command=repro_command(
-                cell.model, cell.benchmark, self.run.root.name, cell.environment if several else None
+                cell.model,
+                cell.benchmark,
+                self.run.root.name,
+                cell.environment if several else None,
+                None if outputs == ProjectLayout().outputs else str(outputs),
             ),
         )
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 _CHUNK = 1 << 20
@@ -88,11 +89,12 @@ class FileHashes:
         return digest([[p.relative_to(folder).as_posix(), self.of_file(p)] for p in files])
 
     def save(self) -> None:
-        """Write the memory; renamed into place."""
+        """Write the memory, renamed into place. Where the folder cannot be written nothing is remembered."""
         if not self._changed:
             return
-        self._memory.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._memory.with_name(f"{self._memory.name}.{os.getpid()}")
-        fresh.write_text(json.dumps(self._known))
-        fresh.replace(self._memory)
+        with suppress(OSError):
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            fresh.write_text(json.dumps(self._known))
+            fresh.replace(self._memory)
         self._changed = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from orchestrator.inputs import Located
 from orchestrator.job import BenchmarkIndex
 from orchestrator.jobs import benchmark_spec
 from orchestrator.layout import ProjectLayout, slug
+from orchestrator.records import replace_file
 from orchestrator.registry.load import Registry
 
 _MAKERS = ("benchmark.py", "selection.py", "kit*.py", "rules*.py")
@@ -56,6 +56,4 @@ class Indexes:
             made = out / slug(name) / "index" / "index.json"
             if made.is_file():
                 place = self.path(registry, name, data[name])
-                fresh = place.with_suffix(".part")
-                shutil.copyfile(made, fresh)
-                fresh.replace(place)
+                replace_file(place, made.read_bytes())

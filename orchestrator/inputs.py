@@ -89,7 +89,16 @@ def locate_model(
 def _locate_folder(name: str, folder: Path, hashes: FileHashes) -> Located:
     if not folder.is_dir():
         return Located(missing=(f"the folder {folder} is not there",))
-    sha = hashes.of_folder(folder)
+    outside = next((p for p in folder.rglob("*") if p.is_symlink() and not _within(p, folder)), None)
+    if outside:
+        remedy = "copy the folder with cp -rL, or name the repository with `repo:` and its cache with HF_HOME"
+        return Located(
+            missing=(f"{folder} has links that leave it ({outside.name}), which no job could follow: {remedy}",)
+        )
+    try:
+        sha = hashes.of_folder(folder)
+    except OSError as error:
+        return Located(missing=(f"{error.filename} cannot be read: {error.strerror}",))
     mount = Mount(source=folder.resolve(), target=f"cache/models/{slug(name)}")
     return Located(mounts=(mount,), identity={"content": sha}, revision=sha[:12])
 
@@ -97,6 +106,10 @@ def _locate_folder(name: str, folder: Path, hashes: FileHashes) -> Located:
 def answers_target(pattern: str) -> str:
     """Where a job sees answers to replay: one file for each benchmark where the registry's path has `{benchmark}`."""
     return "cache/answers/{benchmark}.jsonl" if "{benchmark}" in pattern else "cache/answers/answers.jsonl"
+
+
+def _within(link: Path, folder: Path) -> bool:
+    return link.resolve().is_relative_to(folder.resolve())
 
 
 def _locate_answers(pattern: Path, hashes: FileHashes, benchmark_names: tuple[str, ...]) -> Located:

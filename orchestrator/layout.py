@@ -69,6 +69,20 @@ class ProjectLayout:
         return RunLayout(root=self.outputs / run_id)
 
 
+# what stands beside the models' folders in a run, so that no model can be named like it
+_RUN_FILES = (
+    "records",
+    "logs",
+    "jobs",
+    "repro",
+    "shell",
+    "run.json",
+    "results.csv",
+    "results.xlsx",
+    "EVALUATION_REPORT.md",
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunLayout:
     """`outputs/<run-id>/`."""
@@ -96,7 +110,10 @@ class RunLayout:
 
     def job_out(self, model: str, environment: str) -> Path:
         """What a cell's first job sees as `work/out`."""
-        return self.root / slug(model) / slug(environment)
+        folder = slug(model)
+        if folder in _RUN_FILES:
+            folder = f"{folder}-{hashlib.sha256(model.encode()).hexdigest()[:12]}"
+        return self.root / folder / slug(environment)
 
     def job_folder(self, key: str) -> Path:
         """Holds `work/job.json` and, for the venv executor, the tree of links that the job sees."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from orchestrator.console_views import PlanRow, PlanView
+from orchestrator.errors import worst
 from orchestrator.layout import PROJECT
 from orchestrator.plan import Plan, PlannedCell
 from orchestrator.session import Session
@@ -30,7 +32,8 @@ def view(session: Session, plan: Plan) -> PlanView:
 def _absent(session: Session) -> dict[str, float | None]:
     """The models and benchmarks that are not here, with their size in GB where the registry knows it."""
     registry = session.registry
-    absent = {name: registry.weights_of(name)[1].download_gb for name, at in session.models.items() if at.missing}
+    weights = (registry.weights_of(name) for name, at in session.models.items() if at.missing)
+    absent = {name: entry.download_gb for name, entry in weights}
     return absent | {name: registry.benchmarks[name].download_gb for name, at in session.data.items() if at.missing}
 
 
@@ -82,3 +85,18 @@ def _mounted(session: Session, models: dict[str, None]) -> Iterator[Path]:
         yield from (m.source for m in session.models[name].mounts)
     for located in session.data.values():
         yield from (m.source for m in located.mounts)
+
+
+def as_json(session: Session, plan: Plan) -> dict[str, object]:
+    """The plan as plain data; `--json` prints it."""
+    shown = view(session, plan)
+    cells = zip(plan.cells, shown.rows, strict=True)
+    return {
+        "limit": plan.limit.count,
+        "limit_mode": plan.limit.mode,
+        "exit_code": int(worst(plan.codes())),
+        "cells": [asdict(row) | {"samples": list(c.chosen.ids) if c.chosen else None} for c, row in cells],
+        "notes": list(shown.notes),
+        "fetch_bytes": shown.fetch_bytes,
+        "free_bytes": shown.free_bytes,
+    }

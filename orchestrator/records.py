@@ -168,10 +168,14 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
-def repro_command(model: str, benchmark: str, run_id: str, environment: str | None = None) -> str:
-    """What repeats one cell; `environment` only where the model ran in several."""
+def repro_command(
+    model: str, benchmark: str, run_id: str, environment: str | None = None, output_root: str | None = None
+) -> str:
+    """What repeats one cell; `environment` only where the model ran in several, `output_root` where it is not outputs/."""
     words = ["python", "run_matrix.py", "repro", model, benchmark, "--run", run_id]
-    return shlex.join(words + (["--environment", environment] if environment else []))
+    words += ["--environment", environment] if environment else []
+    words += ["--output-root", output_root] if output_root else []
+    return shlex.join(words)
 
 
 def write_record(run: RunLayout, record: Record) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ from orchestrator.display import open_display
 from orchestrator.errors import EnvironmentUnavailable, Exit, Unavailable, worst
 from orchestrator.executors.protocol import Executor, Outcome, Status
 from orchestrator.gather import Gathering
-from orchestrator.going import Going
+from orchestrator.going import Going, exit_of
 from orchestrator.indexing import build_indexes
 from orchestrator.jobs import CellStages, cell_jobs
 from orchestrator.plan import Plan, PlannedCell
@@ -24,12 +25,6 @@ from orchestrator.session import Session
 from orchestrator.settings import secret_values
 from orchestrator.signals import stopped_by_signals
 
-_EXIT_OF = {
-    Status.OK: Exit.OK,
-    Status.SKIPPED: Exit.OK,
-    Status.INFRA: Exit.UNAVAILABLE,
-}
-
 
 def run_matrix(session: Session, *, as_json: bool) -> Exit:
     """Run a session's matrix and leave `outputs/<run-id>/`. Raises Unavailable before anything starts."""
@@ -38,6 +33,7 @@ def run_matrix(session: Session, *, as_json: bool) -> Exit:
         display = stack.enter_context(open_display(as_json=as_json))
         display.plan(session, first)
         if not first.running:
+            display.nothing(session, first)
             return worst(first.codes())
         executor = open_executor(
             session.request.executor,
@@ -48,6 +44,7 @@ def run_matrix(session: Session, *, as_json: bool) -> Exit:
             environ=session.environ,
         )
         stack.callback(executor.close)
+        session = dataclasses.replace(session, isolated=executor.isolated)
         _prepare(executor, session, first)
         run = new_run(session.request.outputs, now())
         redact = Redaction(secret_values(session.environ))
@@ -64,6 +61,7 @@ def run_matrix(session: Session, *, as_json: bool) -> Exit:
             logs=stack.enter_context(ExitStack()),
         )
         display.begin(len(first.cells), log)
+        stack.callback(display.end)  # before the log is closed
         return _go(going, first)
 
 
@@ -107,6 +105,8 @@ def _go(going: Going, first: Plan) -> Exit:
             going.records.append(gathering.unstarted(planned, *broken[planned.cell.benchmark]))
         else:
             ready.append(planned)
+            # replaced when the cell ends: a run that is killed shows what it did not get to
+            gathering.unstarted(planned, Status.INFRA, "not finished: the run ended before this cell did")
     _run_cells(going, gathering, ready)
     write_run(run, file.model_copy(update={"finished": now().isoformat(timespec="seconds")}))
     return _finish(going, plan)
@@ -169,7 +169,7 @@ def _finish(going: Going, plan: Plan) -> Exit:
     session, signals = going.session, going.signals
     paths = report.build(going.run)
     session.hashes.save()
-    codes = [*(c.code for c in plan.cells), *(_EXIT_OF.get(r.status, Exit.FAILED) for r in going.records)]
+    codes = [*(c.code for c in plan.cells), *(exit_of(r.status) for r in going.records)]
     if all(r.status is Status.SKIPPED for r in going.records):
         codes.append(Exit.NOTHING)
     if signals.exit is not None:

@@ -54,6 +54,7 @@ class Session:
     models: Mapping[str, Located]
     data: Mapping[str, Located]
     gpus: tuple[Gpu, ...]
+    isolated: bool  # whether jobs will run in containers, as far as known
 
     def known_indexes(self) -> dict[str, BenchmarkIndex]:
         return self.indexes.read(self.registry, self.data)
@@ -68,6 +69,9 @@ class Session:
         from orchestrator.gpus import unfit
 
         entry, where = self.registry.models[model], self.registry.environments[environment]
+        if not self.isolated and not self.request.unsandboxed and (entry.trust_remote_code or entry.pickled_weights):
+            what = "its repository's own code" if entry.trust_remote_code else "pickled weights, which can run code"
+            return f"{what} would run outside of a container: say --unsandboxed to allow it, or use containers"
         if entry.gpu.count == 0:
             return None
         return unfit(
@@ -117,4 +121,5 @@ def open_session(request: Request, environ: Mapping[str, str]) -> Session:
         models=found,
         data=data,
         gpus=tuple(inventory(environ=environ, chosen=request.gpus)),
+        isolated=request.executor != "venv",
     )

@@ -11,16 +11,17 @@ from orchestrator.errors import UsageError
 from orchestrator.layout import PROJECT
 
 SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY")
+_MEANT_EMPTY = ("CUDA_VISIBLE_DEVICES",)  # empty: no GPU
 _PATHS = ("HF_HOME", "HF_HUB_CACHE", "LMUData")
 
 
 def settings(root: Path = PROJECT, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Names and values: the process's environment wins over `.env`; empty values of `.env` count as not set.
+    """Names and values: the process's environment wins over `.env`; empty values count as not set.
 
     Relative paths are taken from `root`. Raises UsageError for a `.env` that others can read, or that cannot be read.
     """
     process = dict(os.environ if environ is None else environ)
-    values = {**_dotenv(root / ".env"), **process}
+    values = _dotenv(root / ".env") | {name: value for name, value in process.items() if value or name in _MEANT_EMPTY}
     for name in _PATHS:
         if values.get(name):
             values[name] = str(root / Path(values[name]).expanduser())
@@ -50,4 +51,7 @@ def secret_values(values: Mapping[str, str]) -> tuple[str, ...]:
 
 def project_path(text: str, root: Path = PROJECT) -> Path:
     """A path of the command line: `~` is the home folder, relative ones are taken from the project's root."""
-    return root / Path(text).expanduser()
+    try:
+        return root / Path(text).expanduser()
+    except RuntimeError:
+        raise UsageError(f"{text}: no such user's home folder; write the path out") from None

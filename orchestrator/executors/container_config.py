@@ -102,19 +102,23 @@ def _host_config(job: Job, needs: Needs, who: RunAs, facts: EngineFacts) -> Conf
         "ExtraHosts": ["job:127.0.0.1"],  # without it code that looks up its own host name fails
         "IpcMode": "private",
         "UsernsMode": who.userns,
-        # exec: compiled kernels and extensions are loaded from there; the engine's own default is noexec
-        "Tmpfs": {"/tmp": _tmpfs(needs.tmp_gb), "/tmp/home": _tmpfs(_HOME_GIB)},
+        "Tmpfs": _scratch(needs, facts),
         "ShmSize": int(needs.shm_gb * _GIB),
         "PidsLimit": _PIDS,
         "Memory": memory,
         "MemorySwap": memory,
-        "Ulimits": [
-            {"Name": name, "Soft": most, "Hard": most} for name, most in {"core": 0, **facts.limits}.items()
-        ],
+        "Ulimits": [{"Name": name, "Soft": most, "Hard": most} for name, most in {"core": 0, **facts.limits}.items()],
         "DeviceRequests": _device_requests(needs.gpus, facts),
         "Init": True,
         "LogConfig": {"Type": "json-file", "Config": {"max-size": "16m", "max-file": "1"}},
     }
+
+
+def _scratch(needs: Needs, facts: EngineFacts) -> dict[str, str]:
+    # podman makes these two writable and unbounded when the root is read-only, unless they are there already
+    shut = dict.fromkeys(("/run", "/var/tmp"), "ro,size=4096") if facts.kind == "podman" else {}
+    # exec: compiled kernels and extensions are loaded from there; the engine's own default is noexec
+    return {"/tmp": _tmpfs(needs.tmp_gb), "/tmp/home": _tmpfs(_HOME_GIB), **shut}
 
 
 def _tmpfs(gib: float) -> str:

@@ -105,7 +105,8 @@ def read_facts(version: Mapping[str, Any], info: Mapping[str, Any]) -> EngineFac
     return EngineFacts(
         kind="docker" if podman is None else "podman",
         version=tuple(int(n) for n in re.findall(r"\d+", podman or str(version.get("Version", "")))[:2]),
-        rootless=any(option.startswith("name=rootless") for option in options),
+        # podman says it by a field of its own, docker and later podman among the security options
+        rootless=bool(info.get("Rootless")) or any(option.startswith("name=rootless") for option in options),
         remapped=any(option.startswith("name=userns") for option in options),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,15 @@ def linked(job: Job) -> Iterator[Path]:
         yield job.folder
     finally:
         for path in reversed(made):
-            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+            _gone(path)
+
+
+def _gone(path: Path) -> None:
+    """A link or a folder made here, with what a job left in it (hub libraries write notes beside their cache)."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)  # never follows links; what stays is not worth a job's outcome
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _link(root: Path, target: str, source: Path, made: list[Path]) -> None:

@@ -70,7 +70,7 @@ class ModelEntry(_Entry):
     harness: Literal["vlmevalkit"] | None = None
     harness_name: str | None = Field(default=None, description="name in the harness where it is not this entry's name")
     repo: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
-    revision: str = "main"
+    revision: str = Field(default="main", pattern=r"^\w[\w-]*([./]\w[\w-]*)*$")
     path: str | None = Field(default=None, description="a checkpoint folder; relative to the registry file")
     hub: str | None = Field(
         default=None, description="a hub cache folder that holds `repo` and `also`; default: HF_HOME's"
@@ -127,7 +127,9 @@ class BenchmarkEntry(_Entry):
     """A benchmark. `file` (relative to the registry file) or, without it, `<dataset>.tsv` in LMUData."""
 
     harness: Literal["vlmevalkit"] = "vlmevalkit"
-    dataset: str | None = Field(default=None, description="the harness's dataset name; default: this entry's name")
+    dataset: str | None = Field(
+        default=None, pattern=r"^[\w.+-]+$", description="the harness's dataset name; default: this entry's name"
+    )
     type: BenchmarkType
     file: str | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None

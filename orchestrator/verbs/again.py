@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import sys
+from contextlib import ExitStack
 
 from orchestrator.again import Again, equal_answers, prepare
-from orchestrator.errors import EnvironmentUnavailable, Exit, Unavailable
+from orchestrator.errors import EnvironmentUnavailable, Exit, Unavailable, worst
 from orchestrator.executors.container_config import UNPRIVILEGED
-from orchestrator.executors.protocol import Executor, Job, Needs, Status, Stop
+from orchestrator.executors.protocol import Executor, Job, Needs, Status
+from orchestrator.going import exit_of, planned_job
 from orchestrator.jobs import write_job
 from orchestrator.runs import find_run
+from orchestrator.schedule import Schedule
 from orchestrator.settings import project_path, settings
+from orchestrator.signals import stopped_by_signals
 from orchestrator.verbs.reading import find_record
 
 
@@ -21,17 +26,25 @@ def repro(arguments: argparse.Namespace) -> int:
     run = find_run(project_path(arguments.output_root), arguments.run)
     record = find_record(run, arguments.model, arguments.benchmark, arguments.environment)
     again = prepare(run, record, settings())
-    executor = _executor(again)
-    for planned in again.jobs:
-        write_job(planned)
-        print(_shown(executor, planned.job, _needs(again)))
-    if arguments.print_only:
-        return int(Exit.OK)
-    for planned in again.jobs:
-        outcome = executor.run(planned.job, needs=_needs(again), stop=Stop(), log=lambda line: None)
-        if outcome.status is not Status.OK:
-            print(f"{outcome.status.value}: {outcome.reason}")
-            return int(Exit.FAILED)
+    with ExitStack() as stack:
+        executor = _executor(again, unsandboxed=arguments.unsandboxed)
+        stack.callback(executor.close)
+        planned = [planned_job(again.session, job, slots=1) for job in again.jobs]
+        for job, one in zip(again.jobs, planned, strict=True):
+            write_job(job)
+            print(_shown(executor, one.job, one.needs), flush=True)
+        if arguments.print_only:
+            return int(Exit.OK)
+        signals = stack.enter_context(stopped_by_signals())
+        outcomes = Schedule(executor=executor, log=lambda job: _to_stderr, gpus=again.session.gpus).run(
+            planned, signals.stop
+        )
+    bad = [outcome for outcome in outcomes.values() if outcome.status is not Status.OK]
+    for outcome in bad:
+        print(f"{outcome.status.value}: {outcome.reason}", file=sys.stderr)
+    if bad or signals.exit is not None:
+        codes = [exit_of(outcome.status) for outcome in bad if outcome.status is not Status.SKIPPED]
+        return int(worst([*([signals.exit] if signals.exit else []), *(codes or [Exit.FAILED])]))
     infer = next(stage for stage in record.stages if stage.kind == "infer")
     same, both = equal_answers(run.root / infer.path / "predictions.jsonl", again.place.infer / "predictions.jsonl")
     print(f"{same} of {both} answers are equal to the recorded ones; files in {again.place.infer.parent}")
@@ -43,26 +56,23 @@ def shell(arguments: argparse.Namespace) -> int:
     run = find_run(project_path(arguments.output_root), arguments.run)
     record = find_record(run, arguments.model, None, arguments.environment)
     again = prepare(run, record, settings(), name="shell")
-    executor = _executor(again)
+    executor = _executor(again, unsandboxed=False)
     write_job(again.jobs[0])
-    words = _argv(executor, again.jobs[0].job, _needs(again), shell=True)
-    print(
-        f"in this shell the job is: /opt/venv/bin/python -m lockstep_runner {shlex.join(again.jobs[0].job.arguments)}"
-    )
+    job = again.jobs[0].job
+    words = _argv(executor, job, planned_job(again.session, again.jobs[0], slots=1).needs, shell=True)
+    if os.getuid() == 0:
+        from orchestrator.executors.ownership import give
+
+        give(job.out, UNPRIVILEGED, UNPRIVILEGED)
+    print(f"in this shell the job is: /opt/venv/bin/python -m lockstep_runner {shlex.join(job.arguments)}", flush=True)
     os.execvp(words[0], words)
 
 
-def _needs(again: Again) -> Needs:
-    settings_ = again.session.registry.run
-    return Needs(
-        gpus=tuple(gpu.uuid for gpu in again.session.gpus[: again.jobs[0].gpus]),
-        shm_gb=settings_.shm_gb,
-        tmp_gb=settings_.tmp_gb,
-        memory_gb=settings_.memory_gb,
-    )
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
-def _executor(again: Again) -> Executor:
+def _executor(again: Again, *, unsandboxed: bool) -> Executor:
     """The executor that the run used, bound to the recorded image ids."""
     from orchestrator.backing import open_executor
 
@@ -70,7 +80,7 @@ def _executor(again: Again) -> Executor:
         again.session.request.executor,
         again.session.registry,
         again.session.layout,
-        unsandboxed=True,
+        unsandboxed=unsandboxed,
         say=print,
         environ=again.session.environ,
         images=again.images,
@@ -96,9 +106,8 @@ def _argv(executor: Executor, job: Job, needs: Needs, *, shell: bool) -> list[st
 
     if not isinstance(executor, ContainerExecutor):
         raise Unavailable(
-            "this run used venvs: there is no container to repeat; python run_matrix.py --executor docker …"
+            "this run used venvs, there is no container: python run_matrix.py --executor docker makes one"
         )
     from orchestrator.executors.command import docker_argv
 
-    program = os.environ.get("DOCKER") or executor.name
-    return docker_argv(executor.configuration(job, needs), program=program, shell=shell)
+    return docker_argv(executor.configuration(job, needs), program=executor.name, shell=shell)

@@ -64,4 +64,5 @@ def find_record(run: RunLayout, model: str, benchmark: str | None, environment: 
         raise UsageError(f"{model} ran in {', '.join(environments)}: say which with --environment")
     if environment is not None and environment not in environments:
         raise UsageError(f"{model} did not run in {environment!r}{did_you_mean(environment, environments)}")
-    return next(r for r in found if environment in (None, r.environment))
+    named = [r for r in found if environment in (None, r.environment)]
+    return next((r for r in named if r.samples_sha256), named[0])

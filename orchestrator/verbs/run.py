@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 
-from orchestrator.errors import Exit, Unavailable, worst
-from orchestrator.plan import Plan
-from orchestrator.session import Request, Session, open_session
+from orchestrator.errors import Unavailable, worst
+from orchestrator.session import Request, open_session
 from orchestrator.settings import project_path, settings
 
 
@@ -45,7 +43,10 @@ def plan(arguments: argparse.Namespace) -> int:
     session = open_session(request_of(arguments), environ)
     made = session.plan(session.known_indexes())
     if arguments.json:
-        print(json.dumps(plan_json(session, made), indent=1))
+        from orchestrator.console import print_json
+        from orchestrator.planview import as_json
+
+        print_json(as_json(session, made))
     else:
         from orchestrator.console import print_plan
         from orchestrator.planview import view
@@ -60,39 +61,17 @@ def run(arguments: argparse.Namespace) -> int:
         return plan(arguments)
     from orchestrator.run import run_matrix
 
-    environ = settings()
-    session = open_session(request_of(arguments), environ)
+    session = open_session(request_of(arguments), settings())
     try:
         return int(run_matrix(session, as_json=arguments.json))
     except BrokenPipeError:
         raise
+    except KeyboardInterrupt:
+        print(
+            "stopped at once; finished cells are kept: python run_matrix.py report, or the same command",
+            file=sys.stderr,
+        )
+        raise
     except OSError as error:  # the disk is full, or gone: the records that are there are whole
         what = f"{session.request.outputs}: {error.strerror or error}; finished cells are kept"
         raise Unavailable(f"{what}: mend it, then python run_matrix.py report, or the same command again") from error
-
-
-def plan_json(session: Session, made: Plan) -> dict[str, object]:
-    """The plan as plain data."""
-    from orchestrator.planview import view
-
-    shown = view(session, made)
-    return {
-        "limit": made.limit.count,
-        "limit_mode": made.limit.mode,
-        "exit_code": int(worst([Exit.OK, *made.codes()])),
-        "cells": [
-            {
-                "model": c.cell.model,
-                "environment": c.cell.environment,
-                "benchmark": c.cell.benchmark,
-                "status": "run" if c.runs else "skipped",
-                "why": c.skipped or c.why,
-                "units": len(c.chosen.groups) if c.chosen else None,
-                "generations": len(c.chosen.ids) if c.chosen else None,
-            }
-            for c in made.cells
-        ],
-        "notes": list(shown.notes),
-        "fetch_bytes": shown.fetch_bytes,
-        "free_bytes": shown.free_bytes,
-    }

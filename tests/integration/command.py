@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from orchestrator.layout import PROJECT
 
 # Values of the developer's own that would change what is tested.
@@ -38,6 +40,11 @@ class Said:
         """The lines of standard error; a traceback in either stream is never right."""
         assert "Traceback" not in self.err + self.out, self.err + self.out
         return self.err.splitlines()
+
+    @property
+    def unusual(self) -> list[str]:
+        """Standard error without what every run says."""
+        return [line for line in self.lines if not line.startswith(("run 2", "reading "))]
 
     @property
     def run(self) -> Run:
@@ -156,3 +163,19 @@ def terminate(started: Started) -> None:
     for process in [*processes_of(started), *([started.process.pid] if started.process.poll() is None else [])]:
         os.kill(process, signal.SIGKILL)
     started.process.communicate()
+
+
+def mounted(folder: Path, options: str) -> list[str]:
+    """Words that start a command where `folder` is a file system of its own, for the command alone."""
+    words = [
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        f'mount -t tmpfs {options} none {folder} && exec "$@"',
+    ]
+    done = subprocess.run([*words, "-", "true"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no mounts of one's own here: {done.stderr.strip()}")
+    return [*words, "-"]

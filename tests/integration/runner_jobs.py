@@ -25,7 +25,7 @@ def python_of(environment: str) -> Path:
     """The environment's interpreter; the test is skipped, with the reason, where its venv was not made."""
     found = sorted(VENVS.glob(f"{environment}-*/bin/python"))
     if not found:
-        pytest.skip(f"no venv of {environment} in {VENVS}: python run_matrix.py --executor venv makes it")
+        pytest.skip(f"no venv of {environment} in {VENVS}: make venvs makes it")
     return found[-1]
 
 

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from orchestrator.layout import PROJECT
-from tests.integration.command import Run, matrix
+from tests.integration.command import Run, matrix, mounted
 from tests.integration.conftest import EXECUTORS, Docker
 from tests.integration.small_registry import REPLAY, benchmark, guess, pope, write
-from tests.integration.test_bad_input import mounted
 
 DEMO = ("--registry", "demo/registry.yaml")
 

@@ -60,7 +60,7 @@ def refused(executor: str, cell: tuple[str, str, str]) -> bool:
 
 
 def test_every_cell_is_ok_or_skipped_for_a_reason_that_the_demo_names(demo: Said, run: Run, executor: str) -> None:
-    assert (demo.code, demo.lines) == (0, []), demo.json["records"]
+    assert (demo.code, demo.unusual) == (0, []), demo.json["records"]
     assert (demo.json["exit_code"], demo.json["problems"], demo.json["go_on"]) == (0, [], "")
     for cell, record in run.records.items():
         if refused(executor, cell):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -97,8 +98,12 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_nothing(
 ) -> None:
     run_id = going.run.root.resolve().name
     os.kill(going.process.pid, signal.SIGINT)
+    time.sleep(0.05)  # two at once would be one
     os.kill(going.process.pid, signal.SIGINT)
-    assert ended(going).code == 130
+    said = ended(going)
+    assert said.code == 130
+    # the second may come when all has ended already
+    assert "finished cells are kept: python run_matrix.py report" in said.err or "go on: python" in said.out
     assert containers(run_id) == []
     assert going.run.records["first", "tf-4.37", "Few"]["status"] == "ok"
 

@@ -89,8 +89,13 @@ PODMAN = {"Components": [{"Name": "Podman Engine", "Version": "4.3.1"}], "Versio
         ),
         (
             PODMAN,
-            {"SecurityOptions": ["name=seccomp,profile=default", "name=rootless"]},
+            {"SecurityOptions": ["name=seccomp,profile=default"], "Rootless": True},
             EngineFacts(kind="podman", version=(4, 3), rootless=True),
+        ),
+        (
+            {"Components": [{"Name": "Podman Engine", "Version": "5.4.0"}]},
+            {"SecurityOptions": ["name=seccomp,profile=default", "name=rootless"], "Rootless": True},
+            EngineFacts(kind="podman", version=(5, 4), rootless=True),
         ),
         (PODMAN, {"SecurityOptions": None}, EngineFacts(kind="podman", version=(4, 3))),
     ],
@@ -158,6 +163,16 @@ def test_sizes_are_bytes() -> None:
     host: Any = request(Needs(shm_gb=0.5, memory_gb=2, tmp_gb=1))["HostConfig"]
     assert (host["ShmSize"], host["Memory"], host["MemorySwap"]) == (2**29, 2**31, 2**31)
     assert host["Tmpfs"]["/tmp"] == f"rw,exec,nosuid,nodev,mode=1777,size={2**30}"
+
+
+def test_podman_is_told_what_docker_does_by_itself() -> None:
+    host: Any = request(Needs(), EngineFacts(kind="podman", limits={"nofile": 20_000}))["HostConfig"]
+    assert host["Ulimits"] == [
+        {"Name": "core", "Soft": 0, "Hard": 0},
+        {"Name": "nofile", "Soft": 20_000, "Hard": 20_000},
+    ]
+    assert {place for place, how in host["Tmpfs"].items() if how.startswith("ro,")} == {"/run", "/var/tmp"}
+    assert set(request(Needs())["HostConfig"]["Tmpfs"]) == {"/tmp", "/tmp/home"}
 
 
 def test_errors_are_one_line() -> None:

@@ -19,6 +19,7 @@ from orchestrator.executors.protocol import Executor, Job, Mount, Needs, Outcome
 from orchestrator.executors.venv import VenvExecutor
 from orchestrator.executors.venv_install import Recipe, VenvStore
 from tests.integration.executors import tiny_image
+from tests.integration.executors.own_podman import own_podman
 
 SCRIPT = Path(__file__).with_name("inside_job.py")
 PROJECT = f"tests-{os.getpid()}"
@@ -84,25 +85,20 @@ class Bench:
         return labelled(self.engine, project=PROJECT) if self.engine else []
 
 
-def _connect(kind: str) -> Engine:
-    try:
-        return connect(kind)
-    except Unavailable as error:
-        pytest.skip(str(error))
-
-
 @pytest.fixture(scope="session")
 def docker_engine() -> Iterator[Engine]:
-    engine = _connect("docker")
+    try:
+        engine = connect("docker")
+    except Unavailable as error:
+        pytest.skip(str(error))
     yield engine
     engine.api.close()
 
 
 @pytest.fixture(scope="session")
-def podman_engine() -> Iterator[Engine]:
-    engine = _connect("podman")
-    yield engine
-    engine.api.close()
+def podman_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with own_podman(tmp_path_factory.mktemp("podman")) as engine:
+        yield engine
 
 
 def _image(engine: Engine) -> Iterator[tuple[str, str]]:

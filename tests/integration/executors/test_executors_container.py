@@ -18,15 +18,22 @@ from tests.integration.executors.conftest import PROJECT, Bench, container_bench
 pytestmark = pytest.mark.engine
 
 
+@pytest.fixture(params=["docker", pytest.param("podman", marks=pytest.mark.heavy)])
+def any_bench(request: pytest.FixtureRequest) -> Bench:
+    """For what both engines must do alike."""
+    made: Bench = request.getfixturevalue(f"{request.param}_bench")
+    return made
+
+
 def read(path: Path) -> dict[str, object]:
     value = json.loads(path.read_text(encoding="utf-8"))
     assert isinstance(value, dict)
     return value
 
 
-def test_sandbox_seen_from_inside(docker_bench: Bench) -> None:
-    job = docker_bench.job("sandbox")
-    outcome = docker_bench.run(job, needs=Needs(shm_gb=0.5, tmp_gb=0.25))
+def test_sandbox_seen_from_inside(any_bench: Bench) -> None:
+    job = any_bench.job("sandbox")
+    outcome = any_bench.run(job, needs=Needs(shm_gb=0.5, tmp_gb=0.25))
     assert (outcome.status, outcome.reason) == (Status.OK, "")
     seen = read(job.out / "sandbox.json")
     uid = os.getuid() or UNPRIVILEGED
@@ -45,9 +52,9 @@ def test_sandbox_seen_from_inside(docker_bench: Bench) -> None:
     assert (seen["shm"], seen["tmp"]) == (2**29, 2**28)
 
 
-def test_scratch_space_is_bounded(docker_bench: Bench) -> None:
-    job = docker_bench.job("fill", "/tmp")
-    assert docker_bench.run(job, needs=Needs(tmp_gb=0.0625)).status is Status.OK
+def test_scratch_space_is_bounded(any_bench: Bench) -> None:
+    job = any_bench.job("fill", "/tmp")
+    assert any_bench.run(job, needs=Needs(tmp_gb=0.0625)).status is Status.OK
     assert read(job.out / "full.json") == {"mib": 64, "error": "No space left on device"}
 
 
@@ -57,16 +64,16 @@ def test_more_memory_than_allowed_is_oom(docker_bench: Bench) -> None:
     assert outcome.reason.startswith("killed by the kernel for want of more than its 0.0625 GB of memory")
 
 
-def test_inputs_cannot_be_written(docker_bench: Bench) -> None:
-    job = docker_bench.job("fill", "cache")
-    outcome = docker_bench.run(job)
+def test_inputs_cannot_be_written(any_bench: Bench) -> None:
+    job = any_bench.job("fill", "cache")
+    outcome = any_bench.run(job)
     assert outcome.status is Status.FAILED
     assert "Read-only file system" in outcome.reason
 
 
-def test_no_gpu_without_asking(docker_bench: Bench) -> None:
-    job = docker_bench.job("look")
-    docker_bench.run(job)
+def test_no_gpu_without_asking(any_bench: Bench) -> None:
+    job = any_bench.job("look")
+    any_bench.run(job)
     environ = read(job.out / "look.json")["environ"]
     assert isinstance(environ, dict)
     assert environ["NVIDIA_VISIBLE_DEVICES"] == "void"
@@ -140,23 +147,21 @@ def test_close_leaves_other_runs_alone(
         docker_engine.api.remove_container(other)
 
 
-def test_links_that_a_job_leaves_are_not_followed(docker_bench: Bench, tmp_path: Path) -> None:
+def test_links_that_a_job_leaves_are_not_followed(any_bench: Bench, tmp_path: Path) -> None:
     """A job that makes `error.json` a link to a file of the host must not make the host read or own it."""
     target = tmp_path / "private"
     target.write_text('{"kind": "oom"}', encoding="utf-8")
-    job: Job = docker_bench.job(
-        "-c", f"import os, sys; os.symlink({str(target)!r}, 'work/out/error.json'); sys.exit(5)"
-    )
-    outcome = docker_bench.run(replace(job, arguments=job.arguments[1:]))
+    job: Job = any_bench.job("-c", f"import os, sys; os.symlink({str(target)!r}, 'work/out/error.json'); sys.exit(5)")
+    outcome = any_bench.run(replace(job, arguments=job.arguments[1:]))
     assert outcome.reason == "runner died: exit 5, and it printed nothing"
     assert (target.stat().st_uid, target.stat().st_gid) == (os.getuid(), os.getgid())
 
 
-def test_a_mount_inside_another_one(docker_bench: Bench, tmp_path: Path) -> None:
+def test_a_mount_inside_another_one(any_bench: Bench, tmp_path: Path) -> None:
     inner = tmp_path / "inner"
     inner.mkdir()
     (inner / "weights").write_text("w", encoding="utf-8")
-    job = docker_bench.job("-c", "print(open('cache/hub/weights').read())")
+    job = any_bench.job("-c", "print(open('cache/hub/weights').read())")
     job = replace(job, arguments=job.arguments[1:], mounts=(*job.mounts, Mount(source=inner, target="cache/hub")))
-    assert docker_bench.run(job).status is Status.OK
-    assert docker_bench.lines == ["w"]
+    assert any_bench.run(job).status is Status.OK
+    assert any_bench.lines == ["w"]

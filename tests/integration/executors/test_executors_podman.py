@@ -1,0 +1,48 @@
+"""What podman does otherwise than docker, on a podman of the tests' own: none of it may pass for a good end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.executors.container_engine import Engine
+from orchestrator.executors.protocol import Needs, Status
+from tests.integration.executors.conftest import Bench, container_bench
+
+pytestmark = [pytest.mark.engine, pytest.mark.heavy]
+
+
+def test_gpus_that_it_would_drop_without_a_word_are_refused(podman_bench: Bench, podman_engine: Engine) -> None:
+    if podman_engine.facts.version >= (5, 4):
+        pytest.skip("this podman honours requests for GPUs")
+    outcome = podman_bench.run(podman_bench.job("look"), needs=Needs(gpus=("GPU-aaaa",)))
+    assert outcome.status is Status.INFRA
+    assert outcome.reason.startswith("podman before 5.4 drops requests for GPUs: update it")
+
+
+def test_more_memory_than_allowed_is_an_end_from_outside(podman_bench: Bench, podman_engine: Engine) -> None:
+    """Its API does not always tell why a process was killed; then it is `infra`, never `failed`."""
+    if podman_engine.facts.rootless:
+        pytest.skip("a rootless podman cannot limit memory on every machine")
+    outcome = podman_bench.run(podman_bench.job("allocate"), needs=Needs(memory_gb=0.0625))
+    assert outcome.status in (Status.OOM, Status.INFRA)
+    assert outcome.conditions["exit_code"] == 137
+
+
+def test_a_program_that_is_not_there_leaves_nothing(
+    podman_engine: Engine, podman_image: tuple[str, str], tmp_path: Path
+) -> None:
+    """Its init finds out, after the start: the reason is that one's line."""
+    bench = container_bench(podman_engine, podman_image, tmp_path, "/no/such/program")
+    outcome = bench.run(bench.job("look"))
+    assert outcome.status in (Status.FAILED, Status.INFRA)
+    assert "No such file or directory" in outcome.reason
+    assert bench.leftovers() == []
+
+
+def test_an_image_that_is_gone_names_the_remedy(podman_engine: Engine, tmp_path: Path) -> None:
+    bench = container_bench(podman_engine, ("sha256:" + "0" * 64, "python"), tmp_path)
+    outcome = bench.run(bench.job("look"))
+    assert outcome.status is Status.INFRA
+    assert "make images ENV=tf-4.37" in outcome.reason
