@@ -110,3 +110,12 @@ def test_another_hash_than_the_registrys_is_said_and_not_used(registry: Registry
     located = data(registry, "Mine", {})
     assert located.mounts == ()
     assert "the registry says" in located.missing[0]
+
+
+def test_links_that_leave_a_folder_are_said_since_no_job_could_follow_them(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "blob").write_text("{}")
+    (tmp_path / "weights" / "config.json").symlink_to(tmp_path / "blob")
+    located = model(registry, "folder", {})
+    assert located.mounts == ()
+    assert "cp -rL" in located.missing[0]
