@@ -86,10 +86,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
 
 
 def _model(options: argparse.Namespace) -> tuple[Model, list[tuple[Path, str]]]:
@@ -143,7 +142,11 @@ def _look_for(model: Model) -> None:
     if model.adapter == "vlmevalkit":
         from lockstep_runner.adapters.vlmevalkit import wrapper_of
 
-        wrapper_of(model)
+        try:
+            wrapper_of(model)
+        except ContractError as error:
+            said = str(error).partition(": ")[2]
+            raise DataError(f"--model {model.name}: no such folder, and {said}") from error
 
 
 def _made(out: Path) -> Path:
