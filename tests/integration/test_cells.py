@@ -158,9 +158,9 @@ def test_a_disk_that_fills_up_keeps_what_was_finished(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     before = mounted(disk, "-o size=1100m")
-    # a shell beside the run takes all that is left once the first record is there, and copies out what stays
+    # a shell beside the run takes all that is left once the first cell is ok, and copies out what stays
     script = (
-        f"""(while [ -z "$(ls {disk}/*/records/*/*.json 2>/dev/null)" ]; do sleep 0.02; done; """
+        f"""(until grep -qs '"status": "ok"' {disk}/*/records/*/*.json; do sleep 0.02; done; """
         f"""cat /dev/zero > {disk}/fill 2>/dev/null; true) & "$@"; code=$?; kill $! 2>/dev/null; """
         f"""cp -r {disk}/2* {tmp_path}/kept; exit $code"""
     )

@@ -101,8 +101,8 @@ def test_the_image_evaluates_alone_in_a_sandbox_as_any_user(here: Path) -> None:
     out = here / "results"
     out.mkdir()
     out.chmod(0o777)
-    words = ("--model", "/demo/models/tiny-llava", "--data", "/demo/data/demo_pope.tsv", "--dataset", "POPE")
-    words += ("--limit", "4", "--out", "/results", *ASKED)
+    words: tuple[str, ...] = ("--model", "/demo/models/tiny-llava", "--data", "/demo/data/demo_pope.tsv")
+    words += ("--dataset", "POPE", "--limit", "4", "--out", "/results", *ASKED)
     options = (*ORDINARY, "-v", f"{DEMO}:/demo:ro", "-v", f"{out}:/results")
     said = docker_run(*words, options=options)
     assert said.code == 0, said.err

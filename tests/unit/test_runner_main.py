@@ -193,7 +193,10 @@ def test_a_wrong_call_is_one_line(
 def test_a_limit_below_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--model", "m", "--data", "x.tsv", "--limit", "0"])
-    assert capsys.readouterr().err == "argument --limit: '0' is not a whole number from 1 on; all options: --model --help\n"
+    assert (
+        capsys.readouterr().err
+        == "argument --limit: '0' is not a whole number from 1 on; all options: --model --help\n"
+    )
 
 
 @pytest.mark.parametrize(
