@@ -53,7 +53,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message} (python run_matrix.py {_verb(self)}--help)", file=sys.stderr)
-        raise SystemExit(Exit.USAGE)
+        raise SystemExit(int(Exit.USAGE))
 
 
 def _verb(parser: argparse.ArgumentParser) -> str:

@@ -49,7 +49,8 @@ class Engine:
         form = "{{.Repository}}:{{.Tag}} {{.ID}}"
         said = self.call("image", "ls", "--no-trunc", "--filter", f"reference={repositories}", "--format", form)
         pairs = (line.split() for line in said.decode().splitlines())
-        return {tag: identity for tag, identity in pairs if not tag.endswith(":<none>")}
+        # podman puts images without a registry under `localhost/`, and finds them by the shorter name too
+        return {tag.removeprefix("localhost/"): identity for tag, identity in pairs if not tag.endswith(":<none>")}
 
     def inspect(self, *images: str) -> list[dict[str, Any]]:
         """The engine's own description of each image. Raises LockstepError when one is not there."""

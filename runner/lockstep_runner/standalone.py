@@ -33,7 +33,7 @@ example, in the folder that holds both: docker run --rm --user "$(id -u):$(id -g
 
 def main(argv: Sequence[str], stopping: Stopping) -> int:
     """Parse, run, print. Exit code 0 where every sample was answered and scored, 1 where not, 2 for a wrong call."""
-    options = _parser().parse_args(argv)
+    options = _parser().parse_args(["--help"] if "--help" in argv else argv)  # also where an option wants a value
     try:
         data = _existing(options.data, "--data")
         model, links = _model(options)

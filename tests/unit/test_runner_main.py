@@ -48,9 +48,13 @@ def test_all_modules_import_the_standard_library_alone() -> None:
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.usefixtures("signals_restored")
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     assert "--model MODEL --data FILE.tsv" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="0"):
+        main(["--model", "--help"])  # what the other texts say
+    assert "--max-new-tokens N" in capsys.readouterr().out
     assert main([]) == 2
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.endswith(f"{__version__}\n")
