@@ -161,7 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--threads", type=int, default=THREADS, help="more are faster on idle cores, not to the bit")
+    parser.add_argument("--threads", type=int, default=THREADS, help="more change the last bits, and were no faster")
     parser.add_argument("--output", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

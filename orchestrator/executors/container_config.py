@@ -86,7 +86,8 @@ def configure(
         "Hostname": "job",
         "Env": [f"{name}={value}" for name, value in environment.items()],
         "Labels": dict(labels),
-        "Healthcheck": {"Test": ["NONE"]},
+        # the image's own is turned off; podman has none to turn off, and would set a timer for this
+        "Healthcheck": {} if facts.kind == "podman" else {"Test": ["NONE"]},
         "HostConfig": _host_config(job, needs, who, facts),
     }
 

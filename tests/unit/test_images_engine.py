@@ -91,8 +91,15 @@ def test_an_engine_that_does_not_answer_is_unavailable_and_a_failed_question_is_
 
 
 def test_tags_are_read_without_the_untagged(tmp_path: Path) -> None:
-    engine = Engine(program=str(script(tmp_path, 'echo "lockstep/a:1 sha256:x"; echo "lockstep/a:<none> sha256:y"')))
-    assert engine.tags("lockstep/*") == {"lockstep/a:1": "sha256:x"}
+    engine = Engine(
+        program=str(
+            script(
+                tmp_path,
+                'echo "lockstep/a:1 sha256:x"; echo "lockstep/a:<none> sha256:y"; echo "localhost/lockstep/b:2 sha256:z"',
+            )
+        )
+    )
+    assert engine.tags("lockstep/*") == {"lockstep/a:1": "sha256:x", "lockstep/b:2": "sha256:z"}
 
 
 def test_the_container_that_a_file_is_read_from_is_removed_when_the_copy_fails(tmp_path: Path) -> None:
