@@ -171,4 +171,4 @@ def test_an_environment_stands_alone(tmp_path: Path) -> None:
     assert "holds another evaluation of tiny-llava-next; choose another folder with --out" in printed
     code, printed = job.run("-m", "lockstep_runner", "--model", "random-choice", "--data", str(data))
     assert code == 2
-    assert "give VLMEvalKit's with --dataset" in printed
+    assert "name another with --dataset" in printed
