@@ -15,13 +15,13 @@ venv: $(VENV)/.host ## .venv from requirements-locks/host.txt, hashes required
 $(VENV)/.host: requirements-locks/host.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else "Lockstep runs on Python 3.10 to 3.13, %s is %d.%d: make demo PYTHON=python3.11" % ((sys.executable,) + v))'
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) has no venv module: apt-get install python3-venv"; exit 4; }
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-locks/host.txt
+	$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps -r requirements-locks/host.txt
 	@touch $@
 
 dev: $(VENV)/.dev ## the same with the development tools
 
 $(VENV)/.dev: $(VENV)/.host requirements-locks/dev.txt
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-locks/dev.txt
+	$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps -r requirements-locks/dev.txt
 	@touch $@
 
 demo: ## build what the demo needs and run it: ten minutes to a first table

@@ -42,6 +42,17 @@ def project_name(root: Path) -> str:
     return f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
 
 
+def engine_answers(environ: Mapping[str, str] = os.environ) -> bool:
+    """Is there a docker-compatible engine, so that `auto` means containers?"""
+    from orchestrator.executors.container_engine import connect
+
+    try:
+        connect("docker", environ).api.close()
+    except Unavailable:
+        return False
+    return True
+
+
 def choose(
     executor: str,
     backing: Backing,
