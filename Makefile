@@ -26,7 +26,7 @@ $(VENV)/.dev: $(VENV)/.host requirements-locks/dev.txt
 
 demo: ## build what the demo needs and run it: ten minutes to a first table
 	@sh demo/announce.sh
-	@$(MAKE) --no-print-directory venv
+	@$(MAKE) --no-print-directory -s venv
 	@$(VENV)/bin/python demo/run.py
 
 images: venv ## build the images (ENV=tf-4.37 for one)
