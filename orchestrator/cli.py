@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from orchestrator import __version__
-from orchestrator.errors import Exit, LockstepError, did_you_mean
+from orchestrator.errors import Exit, LockstepError, StoppedAtOnce, did_you_mean
 
 # verb → (module of orchestrator.verbs, function)
 VERBS = {
@@ -217,6 +217,8 @@ def main(argv: Sequence[str]) -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return int(error.exit)
+    except StoppedAtOnce as stopped:
+        return int(stopped.exit)
     except KeyboardInterrupt:
         return int(Exit.INTERRUPTED)
     except BrokenPipeError:

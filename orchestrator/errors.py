@@ -88,6 +88,14 @@ class Busy(LockstepError):
     exit = Exit.BUSY
 
 
+class StoppedAtOnce(KeyboardInterrupt):
+    """A second signal: `exit` is the code of the first."""
+
+    def __init__(self, exit_code: Exit) -> None:
+        super().__init__()
+        self.exit = exit_code
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` or an empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

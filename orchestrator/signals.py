@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from types import FrameType
 
-from orchestrator.errors import Exit
+from orchestrator.errors import Exit, StoppedAtOnce
 from orchestrator.executors.protocol import Stop
 
 _EXITS = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED, signal.SIGHUP: Exit.HANGUP}
@@ -30,7 +30,7 @@ class Signals:
 
 @contextmanager
 def stopped_by_signals() -> Iterator[Signals]:
-    """Inside, SIGINT, SIGTERM and SIGHUP set `stop`; a second one raises KeyboardInterrupt in the main thread.
+    """Inside, SIGINT, SIGTERM and SIGHUP set `stop`; a second one raises StoppedAtOnce, a KeyboardInterrupt, in the main thread.
 
     To be entered in the main thread. The signal function only fills a queue, which alone is safe at any moment; a
     thread sets the event, whose lock the interrupted code may hold.
@@ -40,7 +40,7 @@ def stopped_by_signals() -> Iterator[Signals]:
 
     def received(number: int, frame: FrameType | None) -> None:
         if signals.received is not None:
-            raise KeyboardInterrupt
+            raise StoppedAtOnce(_EXITS[signals.received])
         signals.received = signal.Signals(number)
         queue.put(True)
 

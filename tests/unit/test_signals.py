@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from orchestrator.errors import Exit
+from orchestrator.errors import Exit, StoppedAtOnce
 from orchestrator.executors.protocol import Stop
 from orchestrator.signals import stopped_by_signals
 
@@ -47,3 +47,10 @@ def test_stop_rings_those_who_wait_for_something_else() -> None:
     with stop.rings(late):
         assert late.is_set()
     assert not gone.is_set()
+
+
+def test_a_second_signal_keeps_the_exit_code_of_the_first() -> None:
+    with pytest.raises(StoppedAtOnce) as stopped, stopped_by_signals():
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+    assert stopped.value.exit is Exit.TERMINATED
