@@ -50,7 +50,8 @@ def test_stop_rings_those_who_wait_for_something_else() -> None:
 
 
 def test_a_second_signal_keeps_the_exit_code_of_the_first() -> None:
-    with pytest.raises(StoppedAtOnce) as stopped, stopped_by_signals():
+    with stopped_by_signals():
         signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(StoppedAtOnce) as stopped:
+            signal.raise_signal(signal.SIGINT)
     assert stopped.value.exit is Exit.TERMINATED
