@@ -15,7 +15,7 @@ from rich.markdown import Markdown  # noqa: E402
 from orchestrator import report  # noqa: E402
 from orchestrator.console_scores import print_scores  # noqa: E402
 from orchestrator.display import report_files  # noqa: E402
-from orchestrator.records import read_records, read_run  # noqa: E402
+from orchestrator.record_files import read_records, read_run  # noqa: E402
 from orchestrator.records_table import score_table  # noqa: E402
 from orchestrator.runs import find_run  # noqa: E402
 

@@ -16,7 +16,8 @@ from orchestrator.job import EvaluateStage, InferStage, JobFile, Prediction
 from orchestrator.jobs import CellStages, PlannedJob, cell_jobs
 from orchestrator.layout import RunLayout, slug
 from orchestrator.plan import Chosen, PlannedCell
-from orchestrator.records import Record, RunFile, read_run
+from orchestrator.record_files import read_run
+from orchestrator.records import Record, RunFile
 from orchestrator.runlog import now
 from orchestrator.runs import new_run
 from orchestrator.samples import read_lines

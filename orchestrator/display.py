@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from orchestrator import console
 from orchestrator.errors import Exit
 from orchestrator.layout import PROJECT, RunLayout
-from orchestrator.records import Record, read_run
+from orchestrator.record_files import read_run
+from orchestrator.records import Record
 from orchestrator.schedule import Event, Finished, Started
 
 if TYPE_CHECKING:

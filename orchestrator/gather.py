@@ -12,7 +12,8 @@ from orchestrator.jobs import CellStages
 from orchestrator.layout import ProjectLayout, RunLayout, slug
 from orchestrator.matrix import Cell
 from orchestrator.plan import PlannedCell
-from orchestrator.records import Identity, Record, StageRef, repro_command, write_record
+from orchestrator.record_files import write_record
+from orchestrator.records import Identity, Record, StageRef, repro_command
 from orchestrator.session import Session
 from orchestrator.validity import CellEvidence, CellResult, StageEvidence, judge_cell
 

@@ -12,7 +12,7 @@ from orchestrator.inputs import Located
 from orchestrator.job import BenchmarkIndex
 from orchestrator.jobs import benchmark_spec
 from orchestrator.layout import ProjectLayout, slug
-from orchestrator.records import replace_file
+from orchestrator.record_files import replace_file
 from orchestrator.registry.load import Registry
 
 _MAKERS = ("benchmark.py", "selection.py", "kit*.py", "rules*.py")

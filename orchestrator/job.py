@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-JOB_SCHEMA: Literal[1] = 1
-RESULT_SCHEMA: Literal[1] = 1
+JOB_SCHEMA: Literal[2] = 2
+RESULT_SCHEMA: Literal[2] = 2
 
 
 class _File(BaseModel):
@@ -27,6 +27,7 @@ class MetricSpec(_File):
     min: float = 0.0
     higher_is_better: bool = True
     proportion: bool = False  # mean of per-unit 0/1: a Wilson interval is right
+    mean: bool = False  # mean of per-unit scores on the metric's own scale; a proportion always is one
     whole_only: bool = False  # a sum with a fixed maximum: never shown for a part of the data
 
 
@@ -55,11 +56,13 @@ class ModelSpec(_File):
     path: str | None = None  # folder under cache/models
     repo: str | None = None  # name in the hub cache mounted at cache/hub
     revision: str | None = None
+    sources: list[str] = Field(default_factory=list)  # folders under cache/, put first on the model's import path
     answers: str | None = None  # replay: a JSONL under cache/; `{benchmark}`: the stem of the benchmark's data file
     blind: bool = False  # the image is withheld
     trust_remote_code: bool = False
     settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
     max_new_tokens: int = 128
+    batch_size: int | None = None  # a condition, not content; None: the adapter's own
     seed: int = 0
 
 
@@ -97,7 +100,7 @@ Stage = Annotated[IndexStage | InferStage | EvaluateStage, Field(discriminator="
 class JobFile(_File):
     """`work/job.json`."""
 
-    schema_version: Literal[1] = JOB_SCHEMA
+    schema_version: Literal[2] = JOB_SCHEMA
     run_id: str
     key: str
     environment: str
@@ -141,7 +144,7 @@ class Versions(_File):
 class ResultFile(_File):
     """`work/out/<stage>/result.json`, written under a temporary name and renamed: finished means renamed."""
 
-    schema_version: Literal[1] = RESULT_SCHEMA
+    schema_version: Literal[2] = RESULT_SCHEMA
     stage: str
     kind: Literal["index", "infer", "evaluate"]
     model: str | None
@@ -168,6 +171,22 @@ class ResultFile(_File):
     peak_memory_gb: float | None = None
 
 
+class Conditions(_File):
+    """Under what samples were answered: in no identity, kept beside them. One value of `<stage>/conditions.json`.
+
+    That file maps the first 12 hex digits of the SHA-256 of this object's canonical JSON to it; each prediction names
+    its own, so that answers of several runs, GPUs or batch sizes can lie in one file and still say where they are from.
+    """
+
+    run_id: str
+    device: str
+    gpus: list[str] = Field(default_factory=list)
+    threads: int | None = None
+    batch_size: int | None = None
+    adapter: str
+    versions: Versions
+
+
 class Prediction(_File):
     """One line of predictions.jsonl. Exactly one of `answer` and `error` is not null."""
 
@@ -176,6 +195,7 @@ class Prediction(_File):
     error: Failure | None = None
     prompt_sha256: str | None = None
     seconds: float = 0.0
+    conditions: str | None = None  # key into conditions.json beside it
 
 
 class SampleScore(_File):

@@ -1,27 +1,18 @@
-"""Records: one JSON file per cell of a run, self-contained, renamed into place. Reports are made from nothing else."""
+"""Records: what is known of one cell of one run, self-contained. Reports are made from nothing else."""
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
-import tempfile
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Final, Literal, TypeVar
+from pathlib import PurePosixPath
+from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue
 
-from orchestrator.errors import LockstepError
 from orchestrator.executors.protocol import Status
-from orchestrator.job import Versions
-from orchestrator.layout import RunLayout
+from orchestrator.job import Conditions, Versions
 
-RECORD_SCHEMA: Final = 1
-RUN_SCHEMA: Final = 1
-
-
-class RecordError(LockstepError):
-    """A record or run.json that cannot be used; the message names the file and what to type."""
+RECORD_SCHEMA: Final = 2
+RUN_SCHEMA: Final = 2
 
 
 def _relative(path: str) -> str:
@@ -50,6 +41,8 @@ class RecordMetric(_File):
     n: int
     ci_low: FiniteFloat | None = None
     ci_high: FiniteFloat | None = None
+    bound_low: FiniteFloat | None = None  # where samples failed within the tolerance: all of them wrong, …
+    bound_high: FiniteFloat | None = None  # … all of them right
 
 
 class StageRef(_File):
@@ -62,16 +55,33 @@ class StageRef(_File):
 
 
 class Identity(_File):
-    """SHA-256 over content; None: unresolved when the record was made."""
+    """SHA-256 over content; None: unresolved when the record was made. `parts`: what went in, by name, to tell why."""
 
     prediction: str | None = None
     score: str | None = None
+    parts: dict[str, str] = Field(default_factory=dict)
+
+
+class AnsweredUnder(_File):
+    """How many of the cell's samples were answered under these conditions."""
+
+    samples: int
+    conditions: Conditions
+
+
+class Attempt(_File):
+    """One start of a job of the cell that did not end well, or ended under changed conditions."""
+
+    started: str
+    status: Status
+    reason: str = ""
+    conditions: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Record(_File):
     """`records/<model>@<environment>/<benchmark>.json`: one cell of one run. Metrics are there only where it is ok."""
 
-    schema_version: Literal[1] = RECORD_SCHEMA
+    schema_version: Literal[2] = RECORD_SCHEMA
     run_id: str
     model: str
     kind: str  # the registry's kind of model: tells baselines from models
@@ -88,6 +98,7 @@ class Record(_File):
     limit: int | None = None  # None: the whole benchmark
     limit_mode: str = "spread"
     samples_sha256: str | None = None
+    units_sha256: str | None = None  # of the scored units' names, as `samples_sha256` is of the samples'
     n: int | None = None  # units scored
     n_expected: int | None = None  # units
     n_rows: int | None = None  # generations expected
@@ -107,6 +118,11 @@ class Record(_File):
     image_tag: str | None = None
     lock: str | None = None
     identity: Identity = Identity()
+    fresh: bool = False  # nothing was to be taken from other runs
+    reused: str | None = None  # the run whose artefacts are this cell's, copied here whole
+    answered: list[AnsweredUnder] = Field(default_factory=list)  # several: answers of several runs or conditions
+    attempts: list[Attempt] = Field(default_factory=list)
+    artefacts: dict[RelativePath, str] = Field(default_factory=dict)  # file → SHA-256, as judged
     conditions: dict[str, JsonValue] = Field(default_factory=dict)
     versions: Versions | None = None
     stages: list[StageRef] = Field(default_factory=list)
@@ -133,7 +149,7 @@ class Record(_File):
 class RunFile(_File):
     """`run.json`. The three lists give the registry's order, in which reports show things."""
 
-    schema_version: Literal[1] = RUN_SCHEMA
+    schema_version: Literal[2] = RUN_SCHEMA
     run_id: str
     command: str
     started: str
@@ -143,6 +159,8 @@ class RunFile(_File):
     limit: int | None = None
     limit_mode: str = "spread"
     seed: int = 0
+    fresh: bool = False
+    request: dict[str, JsonValue] = Field(default_factory=dict)  # what `resume` asks for again
     models: list[str] = Field(default_factory=list)
     environments: list[str] = Field(default_factory=list)
     benchmarks: list[str] = Field(default_factory=list)
@@ -150,22 +168,6 @@ class RunFile(_File):
     host: dict[str, JsonValue] = Field(default_factory=dict)
     registry: dict[str, JsonValue] = Field(default_factory=dict)  # resolved
     notes: list[str] = Field(default_factory=list)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write under a temporary name in the same folder, flush to disk, rename into place. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def repro_command(
@@ -176,66 +178,3 @@ def repro_command(
     words += ["--environment", environment] if environment else []
     words += ["--output-root", output_root] if output_root else []
     return shlex.join(words)
-
-
-def write_record(run: RunLayout, record: Record) -> Path:
-    """Put the record into its place and return the path. Raises OSError."""
-    path = run.record(record.model, record.environment, record.benchmark)
-    replace_file(path, record.model_dump_json(indent=2).encode() + b"\n")
-    return path
-
-
-def write_run(run: RunLayout, content: RunFile) -> Path:
-    """Put run.json into its place and return the path. Raises OSError."""
-    replace_file(run.run_json, content.model_dump_json(indent=2).encode() + b"\n")
-    return run.run_json
-
-
-def read_record(path: Path) -> Record:
-    """One record. Raises RecordError: cut, too old, too new or not a record, each in its own words."""
-    return _read(path, Record, RECORD_SCHEMA)
-
-
-def read_records(run: RunLayout) -> list[Record]:
-    """All records of a run, ordered by path. Raises RecordError with every file that cannot be used."""
-    found: list[Record] = []
-    problems: list[str] = []
-    for path in sorted(run.records.glob("*/*.json")):
-        try:
-            found.append(read_record(path))
-        except RecordError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise RecordError(*problems)
-    return found
-
-
-def read_run(run: RunLayout) -> RunFile | None:
-    """run.json, or None where there is none. Raises RecordError where it is there and cannot be used."""
-    return _read(run.run_json, RunFile, RUN_SCHEMA) if run.run_json.exists() else None
-
-
-_F = TypeVar("_F", bound=_File)
-
-
-def _read(path: Path, model: type[_F], schema: int) -> _F:
-    again = "move the file away and type the run's command again"
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise RecordError(f"{path}: {error.strerror}; check the folder, then type the command again") from None
-    except ValueError as error:
-        raise RecordError(f"{path}: cut or not JSON ({error}); {again}") from None
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if not isinstance(version, int):
-        raise RecordError(f"{path}: no schema_version, so not a file of Lockstep's; {again}")
-    if version < schema:
-        raise RecordError(f"{path}: format {version} is older than this Lockstep's {schema}; {again}")
-    if version > schema:
-        raise RecordError(f"{path}: format {version} is newer than this Lockstep's {schema}; type git pull, then again")
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise RecordError(f"{path}: {place}: {first['msg']}; {again}") from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.layout import RunLayout
-from orchestrator.records import RecordError, read_records, read_run, replace_file
+from orchestrator.record_files import RecordError, read_records, read_run, replace_file
 from orchestrator.records_table import in_order, score_table
 from orchestrator.report_agree import disagreements
 from orchestrator.report_drift import drift_lines, environment_drifts

@@ -17,7 +17,8 @@ from orchestrator.going import Going, exit_of
 from orchestrator.indexing import build_indexes
 from orchestrator.jobs import CellStages, cell_jobs
 from orchestrator.plan import Plan, PlannedCell
-from orchestrator.records import RunFile, write_run
+from orchestrator.record_files import write_run
+from orchestrator.records import RunFile
 from orchestrator.report import point_latest
 from orchestrator.runlog import Redaction, now, run_log
 from orchestrator.runs import new_run

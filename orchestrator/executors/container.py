@@ -86,6 +86,9 @@ class ContainerExecutor:
             "environment_digest": image.environment_digest,
         }
 
+    def adopt(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome | None:
+        return None
+
     def run(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome:
         self.prepare(job.environment)
         if stop.is_set():

@@ -43,6 +43,9 @@ class FakeExecutor:
     def describe(self, environment: str) -> Mapping[str, object]:
         return {"image": None, "image_tag": None, "lock": "0" * 64, "environment_digest": f"sha256:{environment}"}
 
+    def adopt(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome | None:
+        return None
+
     def run(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome:
         self.calls.append(Call(job=job, needs=needs))
         self.running.add(job.key)

@@ -27,11 +27,15 @@ class Status(str, Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a job ended. Every status but `ok` carries one line of reason; `where` is `file:line` of the log."""
+    """How a job ended. Every status but `ok` carries one line of reason; `where` is `file:line` of the log.
+
+    `stage` is the id of the stage that it was in, by its last event; empty where that is not known.
+    """
 
     status: Status
     reason: str = ""
     where: str = ""
+    stage: str = ""
     conditions: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -47,7 +51,9 @@ class Needs:
     shm_gb: float = 1.0
     memory_gb: float | None = None
     tmp_gb: float = 4.0
-    timeout_seconds: float | None = None
+    timeout_seconds: float | None = None  # of the job
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)  # by stage id: how long one may take
+    stall_seconds: float | None = None  # how long it may go without an event
     threads: int | None = None  # of each native library; None: what the library takes
 
 
@@ -67,6 +73,10 @@ class Job:
     arguments: tuple[str, ...] = ("work/job.json",)
     trust_remote_code: bool = False
     pickled_weights: bool = False
+    identity: str = ""  # SHA-256 of what it does, for its label
+    network: bool = False  # fetch alone
+    environ: Mapping[str, str] = field(default_factory=dict)  # no secrets: `inspect` shows it
+    secrets: Mapping[str, str] = field(default_factory=dict)  # name → value; seen inside as files work/secrets/<name>
 
     @property
     def out(self) -> Path:
@@ -115,8 +125,16 @@ class Executor(Protocol):
     def describe(self, environment: str) -> Mapping[str, object]:
         """Provenance after `prepare`: `image` (id or None), `image_tag`, `lock` (sha256), `environment_digest`."""
 
+    def adopt(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome | None:
+        """Attach to what an orchestrator that died left of this job (by project, run and key), and see it to its end.
+
+        None where there is nothing of it. `log` receives all that it printed since its start.
+        """
+
     def run(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome:
         """Run the job and block until it has ended; `stop` ends it early (outcome `skipped`, reason `interrupted`).
+
+        Where something of this job still lives, it is adopted instead: nothing runs twice.
 
         `log` receives every line that the job prints; `where` counts with the numbers that it returns.
         Whatever happens, nothing that was started is left behind.

@@ -67,6 +67,9 @@ class VenvExecutor:
             "environment_digest": venv.environment_digest,
         }
 
+    def adopt(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome | None:
+        return None
+
     def run(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome:
         if refused := self._refusal(job):
             return Outcome(status=Status.SKIPPED, reason=refused)

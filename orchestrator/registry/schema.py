@@ -57,6 +57,19 @@ class Source(_Entry):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+class Fallback(_Entry):
+    """What changes after an out-of-memory end: exactly one of the two. Neither is content: predictions stay the same."""
+
+    batch_size: int | None = Field(default=None, ge=1)
+    gpus: int | None = Field(default=None, ge=1, description="how many, of the same vram_gb each")
+
+    @model_validator(mode="after")
+    def _one(self) -> Fallback:
+        if (self.batch_size is None) == (self.gpus is None):
+            raise ValueError("a fallback is either batch_size or gpus")
+        return self
+
+
 class ModelEntry(_Entry):
     """A model. `kind` defaults to its harness; the first environment is the default, further ones are the axis."""
 
@@ -81,6 +94,8 @@ class ModelEntry(_Entry):
     sources: list[Source] = Field(default_factory=list)
     download_gb: float | None = Field(default=None, ge=0)
     gpu: GpuNeed = GpuNeed(count=0)
+    batch_size: int | None = Field(default=None, ge=1, description="default: the adapter's own")
+    on_oom: list[Fallback] = Field(default_factory=list, description="tried in turn, once each")
     gated: bool = False
     trust_remote_code: bool = False
     pickled_weights: bool = False
@@ -150,6 +165,15 @@ class BenchmarkEntry(_Entry):
         default=None, description="environment of the evaluate stage; default: the cell's own"
     )
     judge: Literal["exact_matching"] = "exact_matching"
+    max_failed_samples: float = Field(
+        default=0,
+        ge=0,
+        lt=100,
+        description="percent of the samples that may fail; the score then stands between bounds",
+    )
+    timeout_minutes: float | None = Field(
+        default=None, gt=0, description="of one cell; default: run.cell_timeout_minutes"
+    )
     download_gb: float | None = Field(default=None, ge=0)
     samples: int | None = Field(
         default=None, description="rows according to its source; the record counts the data itself"
@@ -185,13 +209,26 @@ class ExcludeEntry(_Entry):
     because: str = Field(min_length=1)
 
 
+class Retries(_Entry):
+    """What becomes of a job that ended as infra (engine, disk, network, killed from outside): tried again, with back-off."""
+
+    attempts: int = Field(default=3, ge=1, description="starts of one job in all")
+    wait_seconds: float = Field(default=5, ge=0, description="before the second start; doubled each time, with jitter")
+    max_wait_seconds: float = Field(default=300, ge=0)
+    budget_minutes: float = Field(default=60, gt=0, description="waits and repeated starts of one job together")
+
+
 class RunEntry(_Entry):
     """How runs behave."""
 
     shm_gb: float = Field(default=8, gt=0)
     tmp_gb: float = Field(default=8, gt=0)
     memory_gb: float | None = Field(default=None, gt=0)
-    timeout_minutes: float | None = Field(default=None, gt=0)
+    timeout_minutes: float | None = Field(default=None, gt=0, description="of one job")
+    cell_timeout_minutes: float | None = Field(default=None, gt=0, description="of one cell's infer or evaluate stage")
+    stall_minutes: float = Field(default=60, gt=0, description="without an event (a sample begun, a phase reached)")
+    deadline_minutes: float | None = Field(default=None, gt=0, description="of the whole run: nothing starts after it")
+    retries: Retries = Retries()
 
 
 class RegistryFile(_Entry):

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from orchestrator import console
 from orchestrator.errors import Exit, UsageError, did_you_mean
 from orchestrator.layout import RunLayout
-from orchestrator.records import Record, read_records, read_run
+from orchestrator.record_files import read_records, read_run
+from orchestrator.records import Record
 from orchestrator.runs import find_run
 from orchestrator.settings import project_path
 

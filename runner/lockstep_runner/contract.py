@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-JOB_SCHEMA = 1
-RESULT_SCHEMA = 1
+JOB_SCHEMA = 2
+RESULT_SCHEMA = 2
 OUT = Path("work/out")
 _T = TypeVar("_T")
 _KINDS = ("index", "infer", "evaluate")
@@ -31,11 +31,13 @@ class Model:
     path: str | None = None
     repo: str | None = None
     revision: str | None = None
+    sources: tuple[str, ...] = ()
     answers: str | None = None
     blind: bool = False
     trust_remote_code: bool = False
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     max_new_tokens: int = 128
+    batch_size: int | None = None
     seed: int = 0
 
     @property

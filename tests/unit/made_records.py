@@ -12,7 +12,8 @@ from orchestrator.executors.protocol import Outcome, Status
 from orchestrator.identity import samples_sha256
 from orchestrator.job import MetricSpec
 from orchestrator.layout import RunLayout, slug
-from orchestrator.records import Identity, Record, RecordMetric, RunFile, StageRef, write_record, write_run
+from orchestrator.record_files import write_record, write_run
+from orchestrator.records import Identity, Record, RecordMetric, RunFile, StageRef
 from orchestrator.validity import CellEvidence, StageEvidence
 
 RUN_ID = "20261121-020000"
@@ -139,7 +140,7 @@ class JobFolder:
     def result(self, kind: str, **changes: Any) -> None:
         """Write a stage's result.json."""
         plain = {
-            "schema_version": 1,
+            "schema_version": 2,
             "stage": f"POPE/{kind}",
             "kind": kind,
             "model": "llava",

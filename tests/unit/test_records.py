@@ -12,15 +12,8 @@ from pydantic import ValidationError
 
 from orchestrator.executors.protocol import Status
 from orchestrator.layout import RunLayout
-from orchestrator.records import (
-    RecordError,
-    read_record,
-    read_records,
-    read_run,
-    replace_file,
-    repro_command,
-    write_record,
-)
+from orchestrator.record_files import RecordError, read_record, read_records, read_run, replace_file, write_record
+from orchestrator.records import repro_command
 from tests.unit.made_records import NASTY, a_run, metric, record, run_file, unscored
 
 
@@ -60,12 +53,12 @@ def test_a_number_that_is_none_never_gets_into_a_record() -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ('{"schema_version": 1, "run_id": "x', "cut or not JSON"),
+        ('{"schema_version": 2, "run_id": "x', "cut or not JSON"),
         ("", "cut or not JSON"),
         ("[]", "no schema_version"),
-        ('{"schema_version": 0}', "format 0 is older than this Lockstep's 1"),
-        ('{"schema_version": 2}', "format 2 is newer than this Lockstep's 1; type git pull"),
-        ('{"schema_version": 1}', "run_id: Field required"),
+        ('{"schema_version": 0}', "format 0 is older than this Lockstep's 2"),
+        ('{"schema_version": 3}', "format 3 is newer than this Lockstep's 2; type git pull"),
+        ('{"schema_version": 2}', "run_id: Field required"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, content: str, says: str) -> None:
@@ -80,7 +73,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, content: str, says:
 
 def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
     path = tmp_path / "POPE.json"
-    path.write_bytes(b'{"schema_version": 1, "run_id": "\xff\xfe"}')
+    path.write_bytes(b'{"schema_version": 2, "run_id": "\xff\xfe"}')
     with pytest.raises(RecordError, match="cut or not JSON"):
         read_record(path)
 

@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator.executors.protocol import Status
 from orchestrator.layout import RunLayout
-from orchestrator.records import RecordError, read_records
+from orchestrator.record_files import RecordError, read_records
 from orchestrator.report import build, point_latest, read_latest
 from orchestrator.report_agree import disagreements
 from orchestrator.report_drift import Drift, drift

@@ -143,8 +143,8 @@ def test_a_job_of_the_host_is_read_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"schema_version": 2}, "schema 2 is newer than this runner's 1"),
-        ({"schema_version": 0}, "schema 0 is older than this runner's 1"),
+        ({"schema_version": 3}, "schema 3 is newer than this runner's 2"),
+        ({"schema_version": 0}, "schema 0 is older than this runner's 2"),
         ({"colour": "red"}, "job: unknown colour"),
         ({"stages": [{"kind": "train", "id": "x"}]}, "stage 'x' is of unknown kind 'train'"),
         ({"stages": [{"kind": "infer", "id": "x"}]}, "stage: missing benchmark"),

@@ -114,8 +114,8 @@ def test_predictions_must_be_the_expected_samples(job: JobFolder, name: str) -> 
 
 
 RESULTS: dict[str, tuple[dict[str, object], str]] = {
-    "older format": ({"schema_version": 0}, "schema_version 0, older; this Lockstep reads 1: type make images"),
-    "newer format": ({"schema_version": 2}, "schema_version 2, newer; this Lockstep reads 1: type make images"),
+    "older format": ({"schema_version": 0}, "schema_version 0, older; this Lockstep reads 2: type make images"),
+    "newer format": ({"schema_version": 3}, "schema_version 3, newer; this Lockstep reads 2: type make images"),
     "another transformers": (
         {"versions": {"python": "3.11.9", "runner": "0.1.0", "transformers": "4.42.4"}},
         "transformers is 4.42.4, planned 4.37.2",
