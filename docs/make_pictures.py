@@ -15,7 +15,7 @@ from rich.markdown import Markdown  # noqa: E402
 from orchestrator import report  # noqa: E402
 from orchestrator.console_scores import print_scores  # noqa: E402
 from orchestrator.display import report_files  # noqa: E402
-from orchestrator.record_files import read_records, read_run  # noqa: E402
+from orchestrator.record_files import read_run  # noqa: E402
 from orchestrator.records_table import score_table  # noqa: E402
 from orchestrator.runs import find_run  # noqa: E402
 
@@ -32,7 +32,7 @@ def main() -> None:
     paths = report.build(run)
     console = recorder()
     console.print("$ python run_matrix.py --registry demo/registry.yaml --models all --limit 10", style="bold")
-    table = score_table(read_records(run), read_run(run))
+    table = score_table(paths.records, read_run(run))
     print_scores(console, table, files=report_files(run, paths), notes=[*paths.problems, *paths.notes])
     console.save_svg(str(PROJECT / "docs" / "terminal.svg"), title="make demo", font_aspect_ratio=0.61)
     console = recorder()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from orchestrator.layout import RunLayout, slug
 from orchestrator.plan import Chosen, PlannedCell
 from orchestrator.record_files import read_run
 from orchestrator.records import Record, RunFile
+from orchestrator.resume import frozen_registry, images_of
 from orchestrator.runlog import now
 from orchestrator.runs import new_run
 from orchestrator.samples import read_lines
@@ -44,6 +44,8 @@ def prepare(run: RunLayout, record: Record, environ: Mapping[str, str], *, name:
         raise LockstepError(
             f"{record.row} × {record.benchmark} never ran ({record.reason}): there is nothing to repeat"
         )
+    if record.reused:
+        raise LockstepError(f"{record.row} × {record.benchmark} was taken from {record.reused}: {record.command}")
     file = read_run(run)
     if file is None:
         raise LockstepError(f"{run.run_json} is not there: nothing says what this run was")
@@ -57,10 +59,7 @@ def prepare(run: RunLayout, record: Record, environ: Mapping[str, str], *, name:
     jobs, places = cell_jobs(
         session.registry, folder, [planned], dict(session.models), dict(session.data), seed=file.seed
     )
-    images = {
-        environment: str(described["image"]) for environment, described in file.images.items() if described.get("image")
-    }
-    return Again(record=record, session=session, place=places[0], jobs=tuple(jobs), images=images)
+    return Again(record=record, session=session, place=places[0], jobs=tuple(jobs), images=images_of(file))
 
 
 def _chosen(run: RunLayout, record: Record) -> Chosen:
@@ -79,11 +78,8 @@ def _chosen(run: RunLayout, record: Record) -> Chosen:
 
 
 def _request(run: RunLayout, record: Record, file: RunFile) -> Request:
-    frozen = run.root / "jobs" / "registry.yaml"
-    frozen.parent.mkdir(exist_ok=True)
-    frozen.write_text(json.dumps(file.registry, indent=1), encoding="utf-8")  # JSON is YAML
     return Request(
-        registry=frozen,
+        registry=frozen_registry(run, file),
         outputs=run.root.parent,
         models=(record.model,),
         benchmarks=(record.benchmark,),
@@ -92,6 +88,7 @@ def _request(run: RunLayout, record: Record, file: RunFile) -> Request:
         limit_mode=file.limit_mode,
         executor=file.executor,
         seed=file.seed,
+        fresh=True,
     )
 
 

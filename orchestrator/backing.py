@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from orchestrator.environments import EnvironmentSpec
+from orchestrator.errors import EnvironmentUnavailable
 from orchestrator.executors import Backing, choose
 from orchestrator.executors.protocol import Executor
 from orchestrator.executors.venv_install import Recipe
@@ -37,17 +38,24 @@ def open_executor(
     say: Callable[[str], None],
     environ: Mapping[str, str] = os.environ,
     images: Mapping[str, str] | None = None,
+    or_present: bool = False,
 ) -> Executor:
     """The executor of that name; `images` binds environments to recorded image ids instead of the present inputs.
 
-    Raises Unavailable where it is not here.
+    With `or_present` one that is not recorded, or not here any more, is taken of the present inputs.
+    Raises Unavailable where the executor is not here.
     """
 
     def resolve_image(environment: str) -> ImageInfo:
         from orchestrator.images import by_id, require
 
-        if images is not None:
-            return by_id(images[environment], layout=layout, environ=environ)
+        recorded = (images or {}).get(environment)
+        if recorded:
+            try:
+                return by_id(recorded, layout=layout, environ=environ)
+            except EnvironmentUnavailable:
+                if not or_present:
+                    raise
         return require(spec_of(registry, layout, environment), layout=layout, environ=environ)
 
     def recipe(environment: str) -> Recipe:
@@ -75,5 +83,6 @@ def open_executor(
         venvs=layout.venvs,
         runner=layout.runner,
         unsandboxed=unsandboxed,
+        fetch_network=environ.get("FETCH_NETWORK") or "bridge",
     )
     return choose(name, backing, say=say, environ=environ)

@@ -12,11 +12,16 @@ from typing import NoReturn
 
 from orchestrator import __version__
 from orchestrator.errors import Exit, LockstepError, StoppedAtOnce, did_you_mean
+from orchestrator.verbs import watching_words
 
 # verb → (module of orchestrator.verbs, function)
 VERBS = {
     "run": ("run", "run"),
     "plan": ("run", "plan"),
+    "resume": ("run", "resume"),
+    "status": ("watching", "status"),
+    "logs": ("watching", "logs"),
+    "cancel": ("watching", "cancel"),
     "report": ("reading", "report"),
     "show": ("reading", "show"),
     "repro": ("again", "repro"),
@@ -111,17 +116,31 @@ def _selection(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=0, help="for generation alone; never changes which samples are chosen"
     )
     parser.add_argument("--timeout", type=_duration, metavar="TIME", help="end a job after this long: 90s, 30m, 2h")
+    parser.add_argument("--deadline", type=_duration, metavar="TIME", help="nothing starts later than this from now")
+    parser.add_argument("--fresh", action="store_true", help="take nothing from other runs")
+    _waiting(parser)
     parser.add_argument("--json", action="store_true", help="print JSON on standard output, nothing else")
     stop = parser.add_mutually_exclusive_group()
     stop.add_argument("--keep-going", action="store_true", help="go on after a failure (default)")
     stop.add_argument("--fail-fast", action="store_true", help="stop at the first failure")
 
 
+def _waiting(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--wait", action="store_true", help="wait for what another run holds (default: exit code 75)")
+    parser.add_argument("--offline", action="store_true", help="fetch nothing: what is missing is said at once")
+
+
 def _run_parser(verbs: argparse._SubParsersAction[_Parser]) -> None:
     run = verbs.add_parser("run", help="run the matrix (the verb may be left out)")
     _selection(run)
     run.add_argument("--plan", action="store_true", help="print what would run, and start nothing")
+    run.add_argument("--fetch-only", action="store_true", help="fetch what the selection needs, and run nothing")
     _selection(verbs.add_parser("plan", help="print what would run, on what, what is skipped and why"))
+    resume = verbs.add_parser("resume", help="go on with a run that was stopped or killed, in its own folder")
+    resume.add_argument("run", nargs="?", default="latest", help="run id or its unique start (default: latest)")
+    resume.add_argument("--output-root", default="outputs")
+    _waiting(resume)
+    resume.add_argument("--json", action="store_true", help="print JSON on standard output, nothing else")
 
 
 def _reading_parsers(verbs: argparse._SubParsersAction[_Parser]) -> None:
@@ -153,6 +172,7 @@ def _node_parsers(verbs: argparse._SubParsersAction[_Parser]) -> None:
     registry.add_argument("--json", action="store_true")
     schemas = verbs.add_parser("schemas", help="write schemas/ from the models")
     schemas.add_argument("--check", action="store_true", help="fail where a file is stale")
+    schemas.add_argument("--accept", action="store_true", help="the runner changed, but no answer and no score can")
     images = verbs.add_parser("images", help="build, list or prune the images")
     images.add_argument("environment", nargs="*", help="default: all of the registry")
     images.add_argument("--list", action="store_true", help="what is built, and its ids")
@@ -192,6 +212,7 @@ def parser() -> _Parser:
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
     _run_parser(verbs)
     _reading_parsers(verbs)
+    watching_words.add_parsers(verbs)
     _node_parsers(verbs)
     return top
 

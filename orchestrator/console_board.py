@@ -18,6 +18,7 @@ from orchestrator.console_style import STYLES, safe, sign
 from orchestrator.console_views import clock_text
 from orchestrator.executors.protocol import Status
 from orchestrator.layout import slug
+from orchestrator.record_words import notes
 from orchestrator.records import Record
 from orchestrator.records_table import number
 from orchestrator.runlog import now
@@ -121,7 +122,7 @@ class Board:
         metric = record.primary
         if record.status is Status.OK:
             score = f"{metric.id} {number(metric.value, metric.max)} (n={metric.n})" if metric else ""
-            self.say(f"ok      {name}  {score}", always=False)
+            self.say(f"ok      {name}  {'  '.join([score, *notes(record)])}", always=False)
         elif record.status is Status.SKIPPED:
             self.say(f"skipped {name}  {record.reason}", always=False)
         else:

@@ -52,7 +52,7 @@ def _group(console: Console, rows: Sequence[PlanRow], width: int) -> Table:
     grid.add_column(width=17, justify="right")
     grid.add_column(overflow="fold", ratio=1)
     for row in rows:
-        if row.status != "skipped":
+        if row.status == "run":
             numbers = (_count(row.units, "unit"), _count(row.generations, "generation"))
             why = row.why if row.bytes in (None, 0) else f"{row.why} · fetch {bytes_text(row.bytes)}"
             grid.add_row(_status(console, row.status), safe(row.benchmark), *numbers, safe(why, "dim"))
@@ -60,16 +60,16 @@ def _group(console: Console, rows: Sequence[PlanRow], width: int) -> Table:
     together.add_column()
     if grid.row_count:
         together.add_row(grid)
-    for line in _skipped(console, rows):
+    for line in [*_at_rest(console, rows, "reused"), *_at_rest(console, rows, "skipped")]:
         together.add_row(line)
     return together
 
 
-def _skipped(console: Console, rows: Sequence[PlanRow]) -> list[Table]:
+def _at_rest(console: Console, rows: Sequence[PlanRow], status: str) -> list[Table]:
     """One line a reason, with the benchmarks it holds for; when that is all of several, their number is enough."""
     reasons: dict[str, list[str]] = {}
     for row in rows:
-        if row.status == "skipped":
+        if row.status == status:
             reasons.setdefault(row.why, []).append(row.benchmark)
     lines = []
     for why, names in reasons.items():
@@ -77,7 +77,7 @@ def _skipped(console: Console, rows: Sequence[PlanRow]) -> list[Table]:
         line = Table.grid(padding=(0, 2, 0, 0))
         line.add_column(width=11)
         line.add_column(overflow="fold", ratio=1)
-        line.add_row(_status(console, "skipped"), Text.assemble(safe(which), ": ", safe(why)))
+        line.add_row(_status(console, status), Text.assemble(safe(which), ": ", safe(why)))
         lines.append(line)
     return lines
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+
+from orchestrator.untrusted import NotPlain, open_plain, parse_json
 
 _CHUNK = 1 << 20  # bytes read at once: a runner that writes without end must not fill our memory
 
@@ -21,10 +23,10 @@ class Tail:
     def read(self) -> list[dict[str, object]]:
         """The JSON objects of the lines completed since the last call; lines that are none are passed over."""
         try:
-            with self._path.open("rb") as file:
+            with open_plain(self._path) as file:  # the job may have put a pipe there, on which reading would wait
                 file.seek(self._offset)
                 content = file.read(_CHUNK)
-        except FileNotFoundError:
+        except (OSError, NotPlain):
             return []
         self._offset += len(content)
         *lines, self._rest = (self._rest + content).split(b"\n")
@@ -34,7 +36,7 @@ class Tail:
 
 def _object(line: bytes) -> dict[str, object] | None:
     try:
-        value = json.loads(line)
+        value = parse_json(line)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
@@ -60,7 +62,7 @@ class JobProgress:
         phase, stage = str(event.get("phase", "")), str(event.get("stage") or "")
         self.phase = phase
         memory = event.get("peak_memory_gb")
-        self.peak_memory_gb = float(memory) if isinstance(memory, int | float) else self.peak_memory_gb
+        self.peak_memory_gb = _number(memory) if isinstance(memory, int | float) else self.peak_memory_gb
         if not stage:
             return
         folder = stage.rsplit("/", 1)[0]
@@ -114,9 +116,17 @@ def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def _number(value: float) -> float | None:
+    """None for what is no finite number."""
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # a whole number of 400 digits
+        return None
+
+
 def _seconds(value: object) -> float | None:
     if isinstance(value, int | float):
-        return float(value)
+        return _number(value)
     try:
         # Python 3.10 does not read a trailing Z.
         return datetime.fromisoformat(str(value).replace("Z", "+00:00")).timestamp()

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from orchestrator.console_style import STYLES, mark, safe, sign
 from orchestrator.executors.protocol import Status
+from orchestrator.record_words import notes
 from orchestrator.records import Record, RecordMetric
 from orchestrator.records_table import Column, Row, ScoreTable, interval, number, tally
 from orchestrator.visible import one_line
@@ -52,7 +53,7 @@ def print_scores(
 
 
 class _Footnotes:
-    """Reasons, numbered as they are met; the same reason of several cells is one footnote."""
+    """Reasons and notes, numbered as they are met; the same one of several cells is one footnote."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -61,7 +62,13 @@ class _Footnotes:
     def mark(self, record: Record) -> str:
         # A failure belongs to its model's job; what was skipped for the same reason is said once.
         row = "" if record.status is Status.SKIPPED else record.row
-        key = (record.status.value, record.reason, row)
+        return self._mark((record.status.value, record.reason, row), record)
+
+    def notes(self, record: Record) -> str:
+        """The marks of all that is to be known beside a number."""
+        return " ".join(self._mark(("", said, ""), record) for said in notes(record))
+
+    def _mark(self, key: tuple[str, str, str], record: Record) -> str:
         cells = self._records.setdefault(key, [])
         if record not in cells:
             cells.append(record)
@@ -72,6 +79,9 @@ class _Footnotes:
             cell = f"{row} × {records[0].benchmark}" if row and len(records) == 1 else row
             several = f" ({len(records)} cells)" if len(records) > 1 else ""
             text = Text(f"{mark(self._console, count)} ")
+            if not status:
+                self._console.print(text.append(f"{one_line(reason)}{several}", style="dim"))
+                continue
             text.append(f"{status}{several}", style=STYLES[status])
             text.append(f" {one_line(cell)}" if cell else "")
             text.append(f": {one_line(reason)}" if reason else "")
@@ -133,7 +143,7 @@ def _block(console: Console, table: ScoreTable, columns: Sequence[Column], footn
 def _cell(console: Console, table: ScoreTable, row: Row, column: Column, footnotes: _Footnotes) -> Text:
     record, metric = table.record(row, column), table.metric(row, column)
     if record is not None and metric is not None:
-        return _number(console, metric, record.n_unparsed or 0)
+        return _number(console, metric, record.n_unparsed or 0, footnotes.notes(record))
     if record is None or record.status is Status.OK:
         return Text("")
     status = record.status.value
@@ -141,10 +151,12 @@ def _cell(console: Console, table: ScoreTable, row: Row, column: Column, footnot
     return Text(f"{sign(console, status)}{word} {footnotes.mark(record)}", style=STYLES[status])
 
 
-def _number(console: Console, metric: RecordMetric, unparsed: int) -> Text:
+def _number(console: Console, metric: RecordMetric, unparsed: int, marks: str) -> Text:
     around = _around(metric).replace("–", "-") if console.options.ascii_only else _around(metric)
     text = Text()
     if unparsed:
         text.append(f"?{unparsed} ", style=STYLES["warn"])
+    if marks:
+        text.append(f"{marks} ", style="not bold dim")
     text.append(number(metric.value, metric.max), style="bold not dim")
     return text.append(f"\n{around}", style="not bold dim")

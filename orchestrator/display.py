@@ -80,7 +80,7 @@ class _Terminal:
                 environment=job.job.environment,
                 out=job.job.out,
                 benchmarks=[stage.benchmark.name for stage in stages],
-                generations=sum(len(stage.samples) for stage in stages if stage.kind == "infer") or None,
+                generations=job.generations or None,
             )
         elif isinstance(event, Finished):
             self.board.ended(job.job.key)
@@ -126,7 +126,7 @@ class _Json:
                 "exit_code": int(code),
                 "go_on": go_on,
                 "files": report_files(run, paths),
-                "problems": list(paths.problems),
+                "problems": [*paths.unproven, *paths.problems],
                 "records": [record.model_dump(mode="json") for record in records],
             }
         )

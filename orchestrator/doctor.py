@@ -6,12 +6,14 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from orchestrator.console_views import DoctorRow
 from orchestrator.errors import LockstepError
 from orchestrator.inputs import data_root, hub_cache
 from orchestrator.layout import ProjectLayout
 from orchestrator.registry.load import Registry
+from orchestrator.settings import without_credentials
 
 _DISK_GB = 20  # three images take about 7 GB, a build as much again
 
@@ -24,8 +26,9 @@ def examine(registry: Registry, layout: ProjectLayout, environ: Mapping[str, str
         _python(),
         *_disk(layout),
         *_gpus(registry, environ),
-        *_folders(environ),
+        *_folders(environ, layout),
         _token(environ),
+        *_network(environ),
         *(_images(registry, layout, environ) if engine[0].state == "ok" else ()),
     ]
 
@@ -104,28 +107,47 @@ def _gpus(registry: Registry, environ: Mapping[str, str]) -> Iterator[DoctorRow]
         )
 
 
-def _folders(environ: Mapping[str, str]) -> Iterator[DoctorRow]:
-    places: tuple[tuple[str, Path, str], ...] = (
-        ("weights", hub_cache(environ), "HF_HOME"),
-        ("benchmark files", data_root(environ), "LMUData"),
+def _folders(environ: Mapping[str, str], layout: ProjectLayout) -> Iterator[DoctorRow]:
+    """Whose caches are used. None of the user's is no fault: what is in none is fetched into the project's."""
+    places: tuple[tuple[str, Path, str, Path], ...] = (
+        ("weights", hub_cache(environ), "HF_HOME", layout.hub),
+        ("benchmark files", data_root(environ), "LMUData", layout.data),
     )
-    for what, folder, variable in places:
-        there = folder.is_dir()
-        remedy = "" if there else f"set {variable} in .env to the folder that has them"
-        yield DoctorRow(
-            what=what, state="ok" if there else "warn", found=str(folder) if there else f"no {folder}", remedy=remedy
-        )
+    for what, folder, variable, own in places:
+        found = str(folder) if folder.is_dir() else f"no {folder} ({variable} in .env names one)"
+        yield DoctorRow(what=what, state="ok", found=f"{found}; what it lacks is fetched into {own}")
 
 
 def _token(environ: Mapping[str, str]) -> DoctorRow:
     if environ.get("HF_TOKEN"):
-        return DoctorRow(what="token", state="ok", found="HF_TOKEN is set")
+        named = environ.get("HF_TOKEN_FILE")
+        return DoctorRow(what="token", state="ok", found=f"in {named}, mode 600" if named else "HF_TOKEN is set")
     return DoctorRow(
         what="token",
         state="warn",
         found="no HF_TOKEN",
         remedy="cp .env.template .env && chmod 600 .env; gated models want it",
     )
+
+
+def _network(environ: Mapping[str, str]) -> Iterator[DoctorRow]:
+    """What fetching and building go through, where a person set something. No password is shown."""
+    network = environ.get("FETCH_NETWORK", "bridge")
+    for what, name in (("hub", "HF_ENDPOINT"), ("proxy", "HTTPS_PROXY"), ("proxy for http", "HTTP_PROXY")):
+        address = environ.get(name, "")
+        host = urlsplit(address if "//" in address else f"//{address}").hostname or ""
+        here = host == "localhost" or host.startswith("127.") or host == "::1"
+        lost = here and network == "bridge"
+        remedy = "FETCH_NETWORK=host in .env: a container on the bridge does not see this machine's own" if lost else ""
+        if address:
+            found = f"{name}={without_credentials(address)}"
+            yield DoctorRow(what=what, state="warn" if lost else "ok", found=found, remedy=remedy)
+    if bundle := environ.get("SSL_CERT_FILE"):
+        there = Path(bundle).is_file()
+        found, remedy = (
+            (bundle, "") if there else (f"no {bundle}", "name the site's CA bundle with SSL_CERT_FILE in .env")
+        )
+        yield DoctorRow(what="site's CA", state="ok" if there else "missing", found=found, remedy=remedy)
 
 
 def _images(registry: Registry, layout: ProjectLayout, environ: Mapping[str, str]) -> Iterator[DoctorRow]:

@@ -2,114 +2,232 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from orchestrator.attempts import Attempts
+from orchestrator.claims import Claim, Held, Mark, claim, gpu_lock, identity_lock, make_mark
 from orchestrator.display import Display
-from orchestrator.errors import Exit
-from orchestrator.executors.protocol import Executor, Job, Log, Needs, Outcome, Status
+from orchestrator.errors import Busy, Exit
+from orchestrator.executors import project_name
+from orchestrator.executors.protocol import Executor, Job, Log, Outcome, Status, Stop
+from orchestrator.gpus import Gpu
 from orchestrator.jobs import PlannedJob, write_job
-from orchestrator.layout import RunLayout
+from orchestrator.layout import Mount, RunLayout
+from orchestrator.live import Live
+from orchestrator.needs import cpus, planned_job, planned_needs
 from orchestrator.records import Record
-from orchestrator.runlog import LineLog, Redaction, now
-from orchestrator.schedule import Event, Finished, Outcomes, Planned, Schedule, Started, after_ok, is_failure
+from orchestrator.runlog import LineLog, Redaction, now, run_log
+from orchestrator.schedule import Decide, Event, Finished, Planned, Schedule, Started, is_failure
 from orchestrator.session import Session
-from orchestrator.signals import Signals
+from orchestrator.settings import secret_values
+from orchestrator.signals import Signals, stopped_by_signals
 
 
 @dataclass(kw_only=True)
 class Going:
-    """One run while it goes: what the steps below share."""
+    """One run while it goes. No executor: nothing has to start."""
 
     session: Session
-    executor: Executor
+    executor: Executor | None
+    described: Mapping[str, Mapping[str, object]]
     run: RunLayout
     signals: Signals
     display: Display
     log: Callable[[str], object]
     redact: Redaction
     logs: ExitStack
+    attempts: Attempts
+    live: Live
     records: list[Record] = field(default_factory=list)
+    codes: list[Exit] = field(default_factory=list)
     started: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Of all environments: as read in this run, else as read before."""
+        name = self.executor.name if self.executor else self.session.request.executor
+        recalled = self.session.digests.recall(name, self.session.registry, self.session.environments)
+        return recalled | {env: str(told["environment_digest"]) for env, told in self.described.items()}
 
     @property
     def slots(self) -> int:
         """Jobs without a GPU at once: `--jobs`, else one for two cores, on small machines one for each."""
-        cpus = _cpus()
-        return self.session.request.jobs or (cpus // 2 if cpus > 4 else cpus)
+        count = cpus()
+        return self.session.request.jobs or (count // 2 if count > 4 else count)
 
     def job_log(self, job: Job) -> Log:
         return self.logs.enter_context(LineLog(self.run.job_log(job.key), redact=self.redact))
 
-    def schedule(self, jobs: Sequence[PlannedJob], ended: Callable[[str, Outcome], None]) -> dict[str, Outcome]:
-        """Run jobs; `ended` is called as each one ends."""
+    def outcome_of(self, job: str, cell: str, otherwise: Outcome) -> Outcome:
+        """How the start ended in which this cell of the job ended."""
+        return self.attempts.outcome_of(job, cell) or otherwise
+
+    def schedule(
+        self,
+        jobs: Sequence[PlannedJob],
+        ended: Callable[[str, Outcome], None],
+        *,
+        decide: Decide,
+        names: Callable[[str], Sequence[str]] = lambda key: (),
+    ) -> dict[str, Outcome]:
+        """Run jobs; `ended` is called as each one ends, `names` gives what else no other run may do meanwhile."""
+        assert self.executor is not None
         by_key = {job.job.key: job for job in jobs}
+        self.live.begin([planned_job(self.session, job, slots=self.slots) for job in jobs])
         for job in jobs:
-            write_job(job)
+            if not self.executor.alive(job.job.run_id, job.job.key):  # what works already keeps the file it was given
+                write_job(job)
 
         def on_event(event: Event) -> None:
             key = event.planned.key
+            self.live.event(event)
             self.display.event(event, by_key[key])
             if isinstance(event, Started):
                 self.started[key] = now().isoformat(timespec="seconds")
             elif isinstance(event, Finished):
                 reason = f": {event.outcome.reason}" if event.outcome.reason else ""
                 self.log(f"ended {key}: {event.outcome.status.value}{reason}")
+                self._count(event.outcome)
                 ended(key, event.outcome)
+            else:
+                self.log(f"waits {key}: {event.held.text}")
 
         schedule = Schedule(
             executor=self.executor,
             log=self.job_log,
             gpus=self.session.gpus,
             slots=self.slots,
-            decide=_where_answers_are,
+            decide=decide,
+            attempt=self.attempts.attempt,
+            claim=lambda planned, gpus: self._claim(planned, gpus, names(planned.key)),
+            adopt=self._adopt,
+            wait=self.session.request.wait,
+            deadline=self.attempts.deadline,
             on_event=on_event,
             fail_fast=self.session.request.fail_fast,
             failed=lambda outcome: is_failure(outcome) or any(r.failed for r in self.records),
         )
         return schedule.run([planned_job(self.session, job, slots=self.slots) for job in jobs], self.signals.stop)
 
+    def _count(self, outcome: Outcome) -> None:
+        """What keeps a job from starting though nothing is wrong with it has exit codes of its own."""
+        if outcome.conditions.get("held"):
+            self.codes.append(Exit.BUSY)
+        if outcome.conditions.get("deadline"):
+            self.codes.append(Exit.INCOMPLETE)
 
-def planned_job(session: Session, job: PlannedJob, *, slots: int) -> Planned:
-    """A job with what it takes of the machine; `slots` jobs share the cores."""
-    settings = session.registry.run
-    environment = session.registry.environments[job.job.environment]
-    minutes = settings.timeout_minutes
-    return Planned(
-        job=job.job,
-        gpus=job.gpus,
-        vram_gb=job.vram_gb,
-        min_driver=environment.min_driver,
-        gpu_arch=tuple(environment.gpu_arch),
-        after=job.after,
-        needs=Needs(
-            shm_gb=settings.shm_gb,
-            tmp_gb=settings.tmp_gb,
-            memory_gb=settings.memory_gb,
-            timeout_seconds=session.request.timeout_seconds or (minutes * 60 if minutes else None),
-            threads=None if job.gpus else max(1, _cpus() // slots),
-        ),
+    # --- what no two runs may do at once ------------------------------------------------------------------------------
+
+    def _claim(self, planned: Planned, gpus: Sequence[Gpu], names: Sequence[str]) -> Claim | Held:
+        identities = [identity_lock(self.session.request.outputs, name) for name in names]
+        mark = _mark(self.session, self.executor, self.run, planned.key)
+        return claim([*identities, *(gpu_lock(gpu.uuid) for gpu in gpus)], mark=mark, alive=self._alive)
+
+    def _alive(self, mark: Mark) -> bool:
+        assert self.executor is not None
+        return self.executor.alive(mark.run_id, mark.job_key)
+
+    def _adopt(self, planned: Planned, held: Held, stop: Stop) -> None:
+        """See to its end what an orchestrator that died left at work; its answers are then there to be taken."""
+        assert self.executor is not None
+        for holder in held.holders:
+            run = RunLayout(root=Path(holder.folder))
+            job = _left_job(run, holder)
+            if job is None:
+                continue
+            self.log(f"adopts {holder.job_key} of run {holder.run_id}, whose orchestrator has died")
+            with LineLog(run.job_log(holder.job_key), redact=self.redact) as log:
+                needs = planned_needs(self.session)
+                self.executor.adopt(job, needs=needs, stop=stop, log=log)
+
+
+def _mark(session: Session, executor: Executor | None, run: RunLayout, job: str = "") -> Mark:
+    return make_mark(
+        run_id=run.root.name,
+        job_key=job,
+        folder=run.root,
+        project=project_name(session.layout.root),
+        executor=executor.name if executor else "",
+        command=session.request.command,
     )
 
 
-def _where_answers_are(planned: Planned, ended: Outcomes) -> Job | str:
-    """Run a job after others that are ok; also where one is not, but left finished stages that this one reads."""
-    decided = after_ok(planned, ended)
-    inputs = [mount.source for mount in planned.job.mounts if mount.target.startswith("work/in/")]
-    if isinstance(decided, str) and any((source / "result.json").is_file() for source in inputs):
-        for source in inputs:
-            source.mkdir(parents=True, exist_ok=True)
-        return planned.job
-    return decided
+def _left_job(run: RunLayout, holder: Mark) -> Job | None:
+    """The job of a dead run as far as adopting it takes: where it works, and whose it is."""
+    from orchestrator.job import JobFile
+
+    folder = run.job_folder(holder.job_key)
+    try:
+        file = JobFile.model_validate_json((folder / "work" / "job.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    model = file.model.name if file.model else ""
+    out = run.job_out(model, file.environment)
+    if "+" in holder.job_key:
+        out = out / f"evaluate@{file.environment}"
+    return Job(
+        key=holder.job_key,
+        run_id=holder.run_id,
+        environment=file.environment,
+        folder=folder,
+        mounts=(Mount(source=out, target="work/out", writable=True),),
+    )
 
 
-def exit_of(status: Status) -> Exit:
+def open_going(
+    stack: ExitStack,
+    *,
+    session: Session,
+    executor: Executor | None,
+    described: Mapping[str, Mapping[str, object]],
+    run: RunLayout,
+    display: Display,
+) -> Going:
+    """A run that begins or goes on: its folder is ours alone until `stack` is closed. Raises Busy."""
+    ours = claim([run.lock], mark=_mark(session, executor, run))
+    if isinstance(ours, Held):
+        raise Busy(f"run {run.root.name} is at work, {ours.text}: python run_matrix.py status")
+    stack.enter_context(ours)
+    redact = Redaction(secret_values(session.environ))
+    settings = session.registry.run
+    seconds = session.request.deadline_seconds or (settings.deadline_minutes or 0) * 60
+    signals = stack.enter_context(stopped_by_signals())
+    log = stack.enter_context(run_log(run.run_log, redact=redact))
+
+    def say(line: str) -> None:
+        log(line)
+        display.say(line)
+
+    going = Going(
+        session=session,
+        executor=executor,
+        described=described,
+        run=run,
+        signals=signals,
+        display=display,
+        log=log,
+        redact=redact,
+        logs=stack.enter_context(ExitStack()),
+        attempts=Attempts(
+            executor=executor,  # type: ignore[arg-type]  # without one nothing is attempted
+            retries=settings.retries,
+            on_oom={name: entry.on_oom for name, entry in session.registry.models.items()},
+            gpus=session.gpus,
+            deadline=time.monotonic() + seconds if seconds else None,
+            say=say,
+        ),
+        live=Live(run),
+    )
+    display.begin(len(session.selection.cells), log)
+    stack.callback(display.end)  # before the log is closed
+    return going
+
+
+def exit_of(record: Record | Outcome) -> Exit:
     """What a cell or job that ended so means for the exit code."""
-    return {Status.OK: Exit.OK, Status.SKIPPED: Exit.OK, Status.INFRA: Exit.UNAVAILABLE}.get(status, Exit.FAILED)
-
-
-def _cpus() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    codes = {Status.OK: Exit.OK, Status.SKIPPED: Exit.OK, Status.INFRA: Exit.UNAVAILABLE}
+    return codes.get(record.status, Exit.FAILED)

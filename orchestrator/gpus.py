@@ -25,7 +25,8 @@ _UNEXPLAINED_GIB = 2.0  # more in use than a driver keeps for itself: someone's,
 class Gpu:
     """One GPU or MIG slice. `memory_gb` is in GiB as nvidia-smi counts, `compute_cap` such as (8, 0).
 
-    `busy` says who uses it, empty when nobody does.
+    `busy` says who uses it, empty when nobody does. `held` is there instead where that is a run that locked it, or one
+    that died meanwhile: what it has can be waited for, or adopted.
     """
 
     uuid: str
@@ -35,6 +36,7 @@ class Gpu:
     compute_cap: tuple[int, int]
     driver: str
     busy: str = ""
+    held: str = ""
 
     @property
     def arch(self) -> str:
@@ -52,6 +54,16 @@ def _real() -> Ask:
     return nvidia_smi
 
 
+def _lockers(gpus: Sequence[Gpu]) -> Mapping[str, str]:
+    """By UUID who holds a GPU's lock, or held it last and died."""
+    from orchestrator.claims import gpu_lock, probe
+
+    try:
+        return {blocked.name: blocked.text for blocked in probe(gpu_lock(gpu.uuid) for gpu in gpus)}
+    except Unavailable:  # whoever claims it is told what is wrong with its lock
+        return {}
+
+
 def _warn(line: str) -> None:
     print(line, file=sys.stderr)
 
@@ -62,6 +74,7 @@ def inventory(
     environ: Mapping[str, str] = os.environ,
     chosen: str | None = None,
     say: Callable[[str], None] = _warn,
+    lockers: Callable[[Sequence[Gpu]], Mapping[str, str]] = _lockers,
 ) -> list[Gpu]:
     """The GPUs of this machine that this process may use, busy ones included.
 
@@ -74,6 +87,8 @@ def inventory(
     except Unavailable as error:
         say(f"no GPU is used: {error}")
         here = []
+    held = lockers([gpu for gpu in here if gpu.busy])
+    here = [replace(gpu, busy="", held=held[gpu.uuid]) if gpu.uuid in held else gpu for gpu in here]
     ours = visible(allocated(here, environ), environ)
     return ours if chosen is None else select(ours, chosen, here)
 
@@ -88,6 +103,11 @@ def read_gpus(ask: Ask) -> list[Gpu]:
     gpus = [_gpu(row, apps) for row in rows]
     split = {row[1] for row in rows if row[7] == "Enabled"}
     return _with_slices(gpus, split, ask(LIST_QUERY) or "", apps) if split else gpus
+
+
+def used_now(gpu: Gpu, ask: Ask | None = None) -> str:
+    """Who uses it at this moment, empty where nobody does. Raises Unavailable where the driver does not say."""
+    return next((found.busy for found in read_gpus(ask or _real()) if found.uuid == gpu.uuid), "")
 
 
 def _gpu(row: Sequence[str], apps: Mapping[str, str]) -> Gpu:

@@ -12,7 +12,19 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, Field
+
 _CHUNK = 1 << 20
+
+
+class Identity(BaseModel):
+    """SHA-256 over content; None: not resolved yet. `parts`: what went in, by name, to tell later what changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prediction: str | None = None
+    score: str | None = None
+    parts: dict[str, str] = Field(default_factory=dict)
 
 
 def digest(value: object) -> str:
@@ -26,29 +38,23 @@ def samples_sha256(ids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(ids)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def prediction_identity(
-    *,
-    environment_digest: str,
-    adapter: str,
-    model: Mapping[str, object],
-    dataset_sha256: str,
-    generation: Mapping[str, object],
-) -> str:
-    """What determines the answers: a change of any part means other predictions."""
-    return digest(
-        {
-            "environment": environment_digest,
-            "adapter": adapter,
-            "model": dict(model),
-            "dataset": dataset_sha256,
-            "generation": dict(generation),
-        }
-    )
+PREDICTION_PARTS = ("environment", "adapter", "model", "data", "generation")
+SCORE_PARTS = ("scorer", "judge", "samples")
 
 
-def score_identity(*, prediction: str, samples: str, scorer: str, judge: str) -> str:
+def prediction_identity(parts: Mapping[str, str]) -> str | None:
+    """What determines the answers: a change of any part means other predictions. None while a part is not known."""
+    return _of(parts, PREDICTION_PARTS)
+
+
+def score_identity(parts: Mapping[str, str]) -> str | None:
     """What determines a score: the predictions, over which samples, by which scorer and judge."""
-    return digest({"prediction": prediction, "samples": samples, "scorer": scorer, "judge": judge})
+    return _of(parts, (*PREDICTION_PARTS, *SCORE_PARTS))
+
+
+def _of(parts: Mapping[str, str], names: Iterable[str]) -> str | None:
+    chosen = {name: parts.get(name) for name in names}
+    return None if None in chosen.values() else digest(chosen)
 
 
 class FileHashes:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from orchestrator.files import replace_file
 from orchestrator.identity import FileHashes, digest
 from orchestrator.inputs import Located
 from orchestrator.job import BenchmarkIndex
-from orchestrator.jobs import benchmark_spec
 from orchestrator.layout import ProjectLayout, slug
-from orchestrator.record_files import replace_file
 from orchestrator.registry.load import Registry
+from orchestrator.specs import benchmark_spec
+from orchestrator.untrusted import LARGE, NotPlain, read_plain
 
 _MAKERS = ("benchmark.py", "selection.py", "kit*.py", "rules*.py")
 
@@ -39,7 +41,7 @@ class Indexes:
         """All indexes that are here; an unreadable one counts as not made."""
         found = {}
         for name, located in data.items():
-            if located.missing:
+            if located.missing or located.to_fetch:
                 continue
             path = self.path(registry, name, located)
             if path.exists():
@@ -54,6 +56,6 @@ class Indexes:
         self._folder.mkdir(parents=True, exist_ok=True)
         for name in names:
             made = out / slug(name) / "index" / "index.json"
-            if made.is_file():
-                place = self.path(registry, name, data[name])
-                replace_file(place, made.read_bytes())
+            with suppress(FileNotFoundError, NotPlain):  # a job wrote it
+                content = read_plain(made, limit=LARGE, below=out)
+                replace_file(self.path(registry, name, data[name]), content)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 from orchestrator.executors.protocol import Outcome, Status
 from orchestrator.going import Going
+from orchestrator.job import ResultFile
 from orchestrator.jobs import PlannedJob, index_job
 from orchestrator.layout import slug
 from orchestrator.plan import Plan
+from orchestrator.schedule import after_ok
+from orchestrator.untrusted import SMALL, read_plain
 
 
 def build_indexes(going: Going, plan: Plan) -> dict[str, tuple[Status, str]]:
@@ -24,7 +25,7 @@ def build_indexes(going: Going, plan: Plan) -> dict[str, tuple[Status, str]]:
     if not jobs:
         return {}
     going.display.say(f"reading {sum(map(len, wanted.values()))} benchmark(s) for the first time")
-    outcomes = going.schedule(jobs, lambda key, outcome: None)
+    outcomes = going.schedule(jobs, lambda key, outcome: None, decide=after_ok)
     broken: dict[str, tuple[Status, str]] = {}
     for job, names in zip(jobs, wanted.values(), strict=True):
         session.indexes.keep(session.registry, data, job.job.out, names)
@@ -36,8 +37,10 @@ def build_indexes(going: Going, plan: Plan) -> dict[str, tuple[Status, str]]:
 def _index_failure(job: PlannedJob, benchmark: str, outcome: Outcome) -> tuple[Status, str]:
     """Why an index was not made: the runner's own words where it left a result, else the job's outcome."""
     path = job.job.out / slug(benchmark) / "index" / "result.json"
-    if path.is_file():
-        failure = json.loads(path.read_bytes()).get("failure") or {}
-        if failure:
-            return Status.FAILED, str(failure.get("message"))
+    try:
+        result = ResultFile.model_validate_json(read_plain(path, limit=SMALL, below=job.job.out))
+    except (OSError, ValueError):
+        result = None
+    if result is not None and result.failure is not None:
+        return Status.FAILED, result.failure.message
     return (outcome.status if outcome.status is not Status.OK else Status.FAILED), outcome.reason or "no index was made"

@@ -1,28 +1,25 @@
-"""Where weights and data are on this machine: each used in place, read-only; what is missing is said, never fetched here."""
+"""Where weights, sources and data are on this machine, each used in place and read-only, and what would be fetched."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from orchestrator import hubs, sources
+from orchestrator.fetch_files import FetchRepo
+from orchestrator.files import replace_file
 from orchestrator.identity import FileHashes
-from orchestrator.layout import Mount, slug
+from orchestrator.inputs_data import data_root as data_root
+from orchestrator.inputs_data import locate_data as locate_data
+from orchestrator.layout import Mount, ProjectLayout, slug
+from orchestrator.located import Located as Located
+from orchestrator.located import Wanted, unfetched
 from orchestrator.registry.load import Registry
-from orchestrator.registry.schema import BenchmarkEntry, ModelEntry
+from orchestrator.registry.schema import ModelEntry
 
-
-@dataclass(frozen=True, kw_only=True)
-class Located:
-    """One model or benchmark on this machine. `missing` holds one line per thing that is not here."""
-
-    mounts: tuple[Mount, ...] = ()
-    missing: tuple[str, ...] = ()
-    absent: Mapping[str, str] = field(default_factory=dict)  # benchmark → what is missing for it alone
-    identity: Mapping[str, object] = field(default_factory=dict)
-    pinned: bool = True
-    revision: str | None = None
+_WITHHELD = Path(__file__).with_name("withheld.txt")
 
 
 def hub_cache(environ: Mapping[str, str]) -> Path:
@@ -33,60 +30,98 @@ def hub_cache(environ: Mapping[str, str]) -> Path:
     return Path(home) / "hub"
 
 
-def data_root(environ: Mapping[str, str]) -> Path:
-    """VLMEvalKit's data folder: LMUData, else ~/LMUData."""
-    return Path(environ.get("LMUData") or os.path.join(os.path.expanduser("~"), "LMUData"))
-
-
-def _repo(hub: Path, repo: str, revision: str) -> tuple[Path, str | None]:
-    """The repository's folder in a hub cache and the commit that `revision` names there (None: not there)."""
-    folder = hub / ("models--" + repo.replace("/", "--"))
-    ref = folder / "refs" / revision
-    commit = ref.read_text().strip() if ref.is_file() else revision
-    return folder, commit if (folder / "snapshots" / commit).is_dir() else None
-
-
-def _locate_hub(entry: ModelEntry, hub: Path) -> Located:
-    assert entry.repo
-    mounts: list[Mount] = []
-    missing: list[str] = []
-    commits: dict[str, str] = {}
-    for repo, revision in [(entry.repo, entry.revision), *((other, "main") for other in entry.also)]:
-        folder, commit = _repo(hub, repo, revision)
-        if commit is None:
-            missing.append(f"{repo}@{revision}")
-        else:
-            mounts.append(Mount(source=folder, target=f"cache/hub/{folder.name}"))
-            commits[repo] = commit
-    pinned = entry.revision == commits.get(entry.repo, "")
-    identity = {"repo": entry.repo, "commits": commits}
-    return Located(
-        mounts=tuple(mounts),
-        missing=(f"not in the hub cache {hub} (HF_HOME names another): {', '.join(missing)}",) if missing else (),
-        identity=identity,
-        pinned=pinned,
-        revision=commits.get(entry.repo, entry.revision),
-    )
-
-
 def locate_model(
-    name: str, registry: Registry, *, environ: Mapping[str, str], hashes: FileHashes, benchmark_names: tuple[str, ...]
+    name: str,
+    registry: Registry,
+    *,
+    environ: Mapping[str, str],
+    hashes: FileHashes,
+    benchmark_names: tuple[str, ...],
+    layout: ProjectLayout | None = None,
+    fetch: bool = False,
 ) -> Located:
-    """Find a model's weights (a folder, a hub repository) or its answers (replay)."""
+    """Find a model's weights (a folder, a hub repository) or its answers (replay), and its sources.
+
+    Without `fetch`, what could be fetched is `missing`.
+    """
+    trusted = registry.models[name].trust_remote_code
     name, entry = registry.weights_of(name)
-    kind = entry.resolved_kind
+    kind, layout = entry.resolved_kind, layout or ProjectLayout()
     if kind in ("random-choice", "most-frequent"):
         return Located(identity={"kind": kind})
     if entry.answers:
         return _locate_answers(registry.resolve("models", name, entry.answers), hashes, benchmark_names)
     if entry.path:
-        return _locate_folder(name, registry.resolve("models", name, entry.path), hashes)
-    if entry.repo is None:
+        found = _locate_folder(name, registry.resolve("models", name, entry.path), hashes, trusted)
+    elif entry.repo is None:
         return Located(missing=(f"{name} names neither repo nor path ({registry.where('models', name)})",))
-    return _locate_hub(entry, registry.resolve("models", name, entry.hub) if entry.hub else hub_cache(environ))
+    else:
+        own = [registry.resolve("models", name, entry.hub)] if entry.hub else []
+        found = _locate_hub(entry, [*own, hub_cache(environ), layout.hub], trusted, layout)
+    found = _with_sources(found, sources.find(entry.sources, layout=layout, hashes=hashes))
+    if found.to_fetch or found.missing:
+        found = replace(found, identity={})
+    return found if fetch else unfetched(found)
 
 
-def _locate_folder(name: str, folder: Path, hashes: FileHashes) -> Located:
+def _locate_hub(entry: ModelEntry, caches: Sequence[Path], trusted: bool, layout: ProjectLayout) -> Located:
+    """Each repository in the first cache that has it whole."""
+    assert entry.repo
+    found: dict[str, hubs.Snapshot] = {}
+    to_fetch: list[Wanted] = []
+    for repo, revision in [(entry.repo, entry.revision), *((other, "main") for other in entry.also)]:
+        snapshots = [one for hub in caches if (one := hubs.find(hub, repo, revision, code=trusted))]
+        if whole := next((one for one in snapshots if not one.lacks), None):
+            found[repo] = whole
+        else:
+            item = FetchRepo(id=f"{repo}@{revision}", repo=repo, revision=revision, code=trusted)
+            part = next((f"{one.folder} has it in part: {one.lacks}" for one in snapshots), "")
+            gb = entry.download_gb if repo == entry.repo else None
+            to_fetch.append(Wanted(item=item, gb=gb, token=entry.gated, part=part))
+    masks = [] if trusted else [mask for one in found.values() for mask in _masks(one)]
+    commits = {repo: one.commit for repo, one in found.items()}
+    refs = [mount for one in found.values() for mount in _main_is(one, layout)]
+    folders = [Mount(source=one.folder, target=f"cache/hub/{one.folder.name}") for one in found.values()]
+    return Located(
+        mounts=(*folders, *masks, *refs),
+        identity={"repo": entry.repo, "commits": commits},
+        pinned=hubs.is_commit(entry.revision) or entry.revision == commits.get(entry.repo),
+        revision=commits.get(entry.repo, entry.revision),
+        to_fetch=tuple(to_fetch),
+        withheld=len(masks),
+    )
+
+
+def _masks(snapshot: hubs.Snapshot) -> list[Mount]:
+    return [Mount(source=_WITHHELD, target=f"cache/hub/{snapshot.folder.name}/{path}") for path in snapshot.code]
+
+
+def _main_is(snapshot: hubs.Snapshot, layout: ProjectLayout) -> list[Mount]:
+    """Code that names a repository and no revision (VLMEvalKit's does) takes what `refs/main` says.
+
+    Where that is another commit than the one that is in the identity, a job is shown a `refs` that names this one.
+    """
+    refs = snapshot.folder / "refs"
+    if not refs.is_dir() or hubs.ref(snapshot.folder, "main") == snapshot.commit:
+        return []
+    shown = layout.refs / snapshot.commit
+    replace_file(shown / "main", snapshot.commit.encode())
+    return [Mount(source=shown, target=f"cache/hub/{snapshot.folder.name}/refs")]
+
+
+def _with_sources(located: Located, found: sources.Found) -> Located:
+    known = {"sources": list(found.identity)} if found.identity else {}
+    return replace(
+        located,
+        mounts=(*located.mounts, *found.mounts),
+        sources=found.path,
+        identity={**located.identity, **known},
+        to_fetch=(*located.to_fetch, *(Wanted(item=item) for item in found.to_fetch)),
+        missing=(*located.missing, *found.missing),
+    )
+
+
+def _locate_folder(name: str, folder: Path, hashes: FileHashes, trusted: bool) -> Located:
     if not folder.is_dir():
         return Located(missing=(f"the folder {folder} is not there",))
     outside = next((p for p in folder.rglob("*") if p.is_symlink() and not _within(p, folder)), None)
@@ -99,8 +134,11 @@ def _locate_folder(name: str, folder: Path, hashes: FileHashes) -> Located:
         sha = hashes.of_folder(folder)
     except OSError as error:
         return Located(missing=(f"{error.filename} cannot be read: {error.strerror}",))
-    mount = Mount(source=folder.resolve(), target=f"cache/models/{slug(name)}")
-    return Located(mounts=(mount,), identity={"content": sha}, revision=sha[:12])
+    target = f"cache/models/{slug(name)}"
+    code = [] if trusted else [p.relative_to(folder) for p in folder.rglob("*") if p.suffix.lower() in hubs.CODE]
+    masks = [Mount(source=_WITHHELD, target=f"{target}/{path.as_posix()}") for path in sorted(code)]
+    mount = Mount(source=folder.resolve(), target=target)
+    return Located(mounts=(mount, *masks), identity={"content": sha}, revision=sha[:12], withheld=len(masks))
 
 
 def answers_target(pattern: str) -> str:
@@ -124,24 +162,3 @@ def _locate_answers(pattern: Path, hashes: FileHashes, benchmark_names: tuple[st
         else:
             absent[benchmark] = f"no answers to replay: {path} is not there"
     return Located(mounts=tuple(dict.fromkeys(mounts)), absent=absent, identity={"answers": contents})
-
-
-def locate_data(name: str, registry: Registry, *, environ: Mapping[str, str], hashes: FileHashes) -> Located:
-    """Find a benchmark's file; `identity` holds its SHA-256. A hash that differs from the registry's is `missing` too."""
-    entry: BenchmarkEntry = registry.benchmarks[name]
-    dataset = entry.dataset or name
-    path = registry.resolve("benchmarks", name, entry.file) if entry.file else data_root(environ) / f"{dataset}.tsv"
-    if not path.is_file():
-        hint = "" if entry.file else "; set LMUData to the folder that has it"
-        return Located(missing=(f"the data file {path} is not there{hint}",))
-    try:
-        sha = hashes.of_file(path)
-    except OSError as error:
-        return Located(missing=(f"the data file {path} cannot be read: {error.strerror}",))
-    if entry.sha256 and sha != entry.sha256:
-        wrong = (
-            f"{path} has SHA-256 {sha}, the registry says {entry.sha256}: put the right file there or correct sha256"
-        )
-        return Located(missing=(wrong,))
-    mount = Mount(source=path.resolve(), target=f"cache/data/{slug(name)}{path.suffix}")
-    return Located(mounts=(mount,), identity={"data": sha})

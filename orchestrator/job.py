@@ -112,7 +112,7 @@ class JobFile(_File):
 class Failure(_File):
     """Why something failed inside, from the exception itself."""
 
-    kind: Literal["model", "oom", "data", "scorer", "interrupted"]
+    kind: Literal["model", "oom", "data", "scorer", "interrupted", "disk", "device"]  # the last two: the machine's
     type: str
     message: str
     where: str

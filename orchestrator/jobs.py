@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
 from orchestrator.executors.protocol import Job
-from orchestrator.inputs import Located, answers_target
-from orchestrator.job import BenchmarkSpec, EvaluateStage, IndexStage, InferStage, JobFile, ModelSpec, Stage
+from orchestrator.files import replace_file
+from orchestrator.identity import digest
+from orchestrator.inputs import Located
+from orchestrator.job import BenchmarkSpec, EvaluateStage, IndexStage, InferStage, JobFile, Stage
 from orchestrator.layout import Mount, RunLayout, slug
 from orchestrator.plan import PlannedCell
 from orchestrator.registry.load import Registry
+from orchestrator.specs import benchmark_spec, model_spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,47 +39,7 @@ class PlannedJob:
     gpus: int = 0
     vram_gb: float = 0
     after: tuple[str, ...] = ()
-
-
-def benchmark_spec(registry: Registry, name: str, located: Located) -> BenchmarkSpec:
-    """The benchmark as the runner sees it: its file under cache/, its hash, its metrics."""
-    entry = registry.benchmarks[name]
-    return BenchmarkSpec(
-        name=name,
-        dataset=entry.dataset or name,
-        type=entry.type,
-        data=located.mounts[0].target,
-        sha256=str(located.identity["data"]),
-        group_by=entry.group_by,
-        cluster_by=entry.cluster_by,
-        category_by=entry.category_by,
-        judge=entry.judge,
-        scorer=entry.scorer,
-        metrics=entry.all_metrics,
-    )
-
-
-def model_spec(registry: Registry, name: str, located: Located, *, seed: int) -> ModelSpec:
-    """The model as the runner sees it; a blind one is the model it blinds, with the image withheld."""
-    entry = registry.models[name]
-    weights, real = registry.weights_of(name)
-    folder = next((m.target for m in located.mounts if m.target.startswith("cache/models/")), None)
-    return ModelSpec.model_validate(
-        {
-            "name": name,
-            "adapter": real.resolved_kind,
-            "harness_name": (real.harness_name or weights) if real.harness else None,
-            "path": folder,
-            "repo": real.repo,
-            "revision": located.revision if real.repo else None,
-            "answers": answers_target(real.answers) if real.answers else None,
-            "blind": entry.resolved_kind == "blind",
-            "trust_remote_code": entry.trust_remote_code,
-            "settings": entry.settings,
-            "max_new_tokens": entry.max_new_tokens,
-            "seed": seed,
-        }
-    )
+    generations: int = 0  # samples that are still to be answered
 
 
 def index_job(
@@ -132,7 +95,7 @@ def _first_job(
     cell = planned[0].cell
     out = run.job_out(cell.model, cell.environment)
     specs = {p.cell.benchmark: benchmark_spec(registry, p.cell.benchmark, data[p.cell.benchmark]) for p in planned}
-    places = [_places(registry, run, p) for p in planned]
+    places = [places_of(registry, run, p) for p in planned]
     infers: list[Stage] = [
         InferStage(id=f"{slug(p.cell.benchmark)}/infer", benchmark=specs[p.cell.benchmark], samples=list(_ids(p)))
         for p in planned
@@ -149,8 +112,14 @@ def _first_job(
         model=model_spec(registry, cell.model, models[cell.model], seed=seed),
         stages=[*infers, *evaluates],
     )
-    mounts = [*models[cell.model].mounts, *(m for p in planned for m in data[p.cell.benchmark].mounts)]
-    return _job(run, file, out, mounts, model=cell.model, registry=registry), places
+    # where everything is answered already the model is not loaded: rescoring takes no GPU, and no weights
+    answering = any(p.missing for p in planned)
+    mounts = [
+        *(models[cell.model].mounts if answering else ()),
+        *(m for p in planned for m in data[p.cell.benchmark].mounts),
+    ]
+    job = _job(run, file, out, mounts, model=cell.model, registry=registry, answering=answering)
+    return replace(job, generations=sum(p.missing or 0 for p in planned)), places
 
 
 def _evaluate_jobs(
@@ -182,7 +151,8 @@ def _evaluate_jobs(
     return jobs
 
 
-def _places(registry: Registry, run: RunLayout, planned: PlannedCell) -> CellStages:
+def places_of(registry: Registry, run: RunLayout, planned: PlannedCell) -> CellStages:
+    """Where a cell's stages work in a run."""
     cell = planned.cell
     out = run.job_out(cell.model, cell.environment)
     folder = slug(cell.benchmark)
@@ -222,11 +192,12 @@ def _job(
     *,
     model: str | None,
     registry: Registry | None = None,
+    answering: bool = True,
     after: tuple[str, ...] = (),
 ) -> PlannedJob:
     folder = run.job_folder(file.key)
     unique = {m.target: m for m in mounts}
-    entry = registry.models[model] if registry and model else None
+    entry = registry.models[model] if registry and model and answering else None
     job = Job(
         key=file.key,
         run_id=file.run_id,
@@ -239,6 +210,7 @@ def _job(
         ),
         trust_remote_code=entry.trust_remote_code if entry else False,
         pickled_weights=entry.pickled_weights if entry else False,
+        identity=digest(file.model_dump(mode="json", exclude={"run_id"})),
     )
     return PlannedJob(
         job=job,
@@ -255,4 +227,4 @@ def write_job(planned: PlannedJob) -> None:
     work = planned.job.folder / "work"
     work.mkdir(parents=True, exist_ok=True)
     planned.job.out.mkdir(parents=True, exist_ok=True)
-    (work / "job.json").write_text(planned.file.model_dump_json(indent=1), encoding="utf-8")
+    replace_file(work / "job.json", planned.file.model_dump_json(indent=1).encode())

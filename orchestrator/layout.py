@@ -62,8 +62,43 @@ class ProjectLayout:
         return self.cache / "hashes.json"
 
     @property
+    def environment_digests(self) -> Path:
+        """The digests of environments that were read here, by what they were made of."""
+        return self.cache / "environments.json"
+
+    @property
     def venvs(self) -> Path:
         return self.cache / "venvs"
+
+    @property
+    def hub(self) -> Path:
+        """The project's own hub cache: repositories that are in none of the user's."""
+        return self.cache / "hub"
+
+    @property
+    def refs(self) -> Path:
+        """A folder for each commit that names it `main`, for code that asks for no revision."""
+        return self.cache / "refs"
+
+    @property
+    def data(self) -> Path:
+        """Benchmark files that were fetched: NAME.tsv."""
+        return self.cache / "data"
+
+    @property
+    def sources(self) -> Path:
+        """Code of models: folders named by the SHA-256 of the archive that they were, or put there by hand."""
+        return self.cache / "sources"
+
+    @property
+    def fetches(self) -> Path:
+        """Job files and logs of fetches that belong to no run, and the lock that one fetch holds."""
+        return self.cache / "fetch"
+
+    @property
+    def md5s(self) -> Path:
+        """MD5 of benchmark files by their SHA-256."""
+        return self.cache / "md5.json"
 
     def run(self, run_id: str) -> RunLayout:
         return RunLayout(root=self.outputs / run_id)
@@ -77,6 +112,8 @@ _RUN_FILES = (
     "repro",
     "shell",
     "run.json",
+    "live.json",
+    "run.lock",
     "results.csv",
     "results.xlsx",
     "EVALUATION_REPORT.md",
@@ -94,12 +131,27 @@ class RunLayout:
         return self.root / "run.json"
 
     @property
+    def live(self) -> Path:
+        """What the run does now; what it did last, where it was killed."""
+        return self.root / "live.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the orchestrator that is at work on this run."""
+        return self.root / "run.lock"
+
+    @property
     def records(self) -> Path:
         """One JSON per cell: `records/<model>@<environment>/<benchmark>.json`."""
         return self.root / "records"
 
     def record(self, model: str, environment: str, benchmark: str) -> Path:
         return self.records / f"{slug(model)}@{slug(environment)}" / f"{slug(benchmark)}.json"
+
+    @property
+    def frozen_registry(self) -> Path:
+        """The registry as the run was planned with it, written again from run.json where it is needed."""
+        return self.root / "jobs" / "registry.yaml"
 
     @property
     def run_log(self) -> Path:

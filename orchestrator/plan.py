@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from orchestrator.errors import Exit
+from orchestrator.identity import Identity
 from orchestrator.inputs import Located
 from orchestrator.job import BenchmarkIndex
 from orchestrator.matrix import Cell
@@ -44,18 +45,35 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reuse:
+    """What of a cell is there already: how many of its samples are answered, in which runs, and where it is scored too."""
+
+    answered: int = 0
+    runs: tuple[str, ...] = ()
+    whole: str = ""  # the run that has the finished cell
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedCell:
-    """A cell that runs, or is skipped with a reason; `code` is what skipping it means for the exit code."""
+    """A cell that is wanted, or skipped with a reason; `code` is what skipping it means for the exit code."""
 
     cell: Cell
     skipped: str = ""
     code: Exit = Exit.OK
     chosen: Chosen | None = None  # None while its benchmark has no index yet
+    identity: Identity = field(default_factory=Identity)
+    reuse: Reuse = field(default_factory=Reuse)
     why: str = "new"
 
     @property
     def runs(self) -> bool:
+        """Whether it is part of the run: reused cells are."""
         return not self.skipped
+
+    @property
+    def missing(self) -> int | None:
+        """How many samples have to be answered; None while they are not chosen."""
+        return None if self.chosen is None else len(self.chosen.ids) - self.reuse.answered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +86,11 @@ class Plan:
     @property
     def running(self) -> tuple[PlannedCell, ...]:
         return tuple(c for c in self.cells if c.runs)
+
+    @property
+    def to_start(self) -> tuple[PlannedCell, ...]:
+        """Those of which something has to be answered or scored."""
+        return tuple(c for c in self.running if not c.reuse.whole)
 
     @property
     def to_index(self) -> tuple[PlannedCell, ...]:
@@ -123,7 +146,7 @@ def make_plan(registry: Registry, cells: Iterable[Cell], *, named: frozenset[str
         skipped, code = _obstacle(registry, cell, named, facts)
         chosen = None
         index = facts.indexes.get(cell.benchmark)
-        if not skipped and index is not None:
+        if not skipped and index is not None and not facts.data[cell.benchmark].to_fetch:
             skipped = too_small(registry.benchmarks[cell.benchmark], index, limit)
             chosen = None if skipped else choose(index, limit)
         planned.append(PlannedCell(cell=cell, skipped=skipped, code=code, chosen=chosen))

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from orchestrator.console_views import PlanRow, PlanView
 from orchestrator.errors import worst
+from orchestrator.fetch_plan import fetchable, missing_lines
 from orchestrator.layout import PROJECT
+from orchestrator.located import withheld_note
 from orchestrator.plan import Plan, PlannedCell
 from orchestrator.session import Session
 
@@ -23,18 +25,10 @@ def view(session: Session, plan: Plan) -> PlanView:
     return PlanView(
         title=f"plan  {_shown(session.request.registry)} · {limit}{head}",
         rows=tuple(_row(session, planned) for planned in plan.cells),
-        fetch_bytes=int(sum(size or 0 for size in _absent(session).values()) * 1e9),
+        fetch_bytes=int(session.to_fetch(plan).gb * 1e9),
         free_bytes=shutil.disk_usage(there).free,
         notes=(*session.selection.notes, *_notes(session, plan)),
     )
-
-
-def _absent(session: Session) -> dict[str, float | None]:
-    """The models and benchmarks that are not here, with their size in GB where the registry knows it."""
-    registry = session.registry
-    weights = (registry.weights_of(name) for name, at in session.models.items() if at.missing)
-    absent = {name: entry.download_gb for name, entry in weights}
-    return absent | {name: registry.benchmarks[name].download_gb for name, at in session.data.items() if at.missing}
 
 
 def _shown(path: Path) -> str:
@@ -44,25 +38,31 @@ def _shown(path: Path) -> str:
 def _row(session: Session, planned: PlannedCell) -> PlanRow:
     cell, chosen = planned.cell, planned.chosen
     need = session.registry.models[cell.model].gpu
-    slot = f"{need.count} GPU ≥ {need.vram_gb:g} GB" if need.count else "cpu"
+    slot = f"{need.count} GPU ≥ {need.vram_gb:g} GB" if need.count and planned.missing != 0 else "cpu"
     return PlanRow(
         model=cell.model,
         environment=cell.environment,
         benchmark=cell.benchmark,
-        status="run" if planned.runs else "skipped",
+        status="skipped" if planned.skipped else "reused" if planned.reuse.whole else "run",
         why=planned.skipped or planned.why,
         units=len(chosen.groups) if chosen else None,
-        generations=len(chosen.ids) if chosen else None,
+        generations=planned.missing,
         slot=slot,
     )
 
 
 def _notes(session: Session, plan: Plan) -> Iterator[str]:
     registry = session.registry
+    if session.known.unread:
+        yield f"{len(session.known.unread)} records of earlier runs cannot be used, first: {session.known.unread[0]}"
     running = dict.fromkeys(c.cell.model for c in plan.running)
-    unsized = [name for name, size in _absent(session).items() if size is None]
-    if unsized:
-        yield f"size not known, so not in `fetch`: {', '.join(unsized)}"
+    fetch = session.to_fetch(plan)
+    yield from (f"to fetch: {line}" for line in fetch.lines())
+    yield from fetch.notes()
+    if session.request.offline:
+        yield from missing_lines(fetchable(registry, session.selection.cells), session.models, session.data)
+    if withheld := withheld_note({name: session.models[name] for name in running}):
+        yield withheld
     unpinned = [m for m in running if not session.models[m].pinned]
     if unpinned:
         yield f"not pinned: {', '.join(unpinned)} (revision `main` may move; write the commit in the registry)"

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.errors import LockstepError
+from orchestrator.files import replace_file
 from orchestrator.layout import RunLayout
 from orchestrator.records import RECORD_SCHEMA, RUN_SCHEMA, Record, RunFile
 
 
 class RecordError(LockstepError):
     """A record or run.json that cannot be used; the message names the file and what to type."""
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write under a temporary name in the same folder, flush to disk, rename into place. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def write_record(run: RunLayout, record: Record) -> Path:

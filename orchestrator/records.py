@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue
 
 from orchestrator.executors.protocol import Status
+from orchestrator.identity import Identity as Identity
 from orchestrator.job import Conditions, Versions
 
 RECORD_SCHEMA: Final = 2
@@ -52,14 +53,6 @@ class StageRef(_File):
     kind: Literal["infer", "evaluate"]
     path: RelativePath
     environment: str
-
-
-class Identity(_File):
-    """SHA-256 over content; None: unresolved when the record was made. `parts`: what went in, by name, to tell why."""
-
-    prediction: str | None = None
-    score: str | None = None
-    parts: dict[str, str] = Field(default_factory=dict)
 
 
 class AnsweredUnder(_File):

@@ -1,13 +1,18 @@
-"""A run's report, gathered from run.json and the records alone: results.csv, results.xlsx, EVALUATION_REPORT.md."""
+"""A run's report, from run.json and the records whose proof stands: results.csv, results.xlsx, EVALUATION_REPORT.md."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.executors.protocol import Status
+from orchestrator.files import replace_file
 from orchestrator.layout import RunLayout
-from orchestrator.record_files import RecordError, read_records, read_run, replace_file
+from orchestrator.recheck import recheck
+from orchestrator.record_files import RecordError, read_records, read_run
+from orchestrator.records import Record
 from orchestrator.records_table import in_order, score_table
 from orchestrator.report_agree import disagreements
 from orchestrator.report_drift import drift_lines, environment_drifts
@@ -21,11 +26,14 @@ class ReportPaths:
     """What `build` wrote, and lines for the terminal.
 
     `problems` must be seen (tables that differ from the records); `notes` tell of answers that differ by environment.
+    `records` are the run's as they may be shown, in order; `unproven` names the cells whose number was taken back.
     """
 
     csv: Path
     xlsx: Path
     markdown: Path
+    records: tuple[Record, ...] = ()
+    unproven: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -38,7 +46,8 @@ def build(run: RunLayout) -> ReportPaths:
         OSError: the folder cannot be written.
     """
     run_file = read_run(run)
-    records = in_order(read_records(run), run_file)
+    stored = read_records(run)
+    records = in_order([recheck(run, record) for record in stored], run_file)
     if not records:
         raise RecordError(f"{run.root}: no finished cell in records/; type python run_matrix.py run to make some")
     table = score_table(records, run_file)
@@ -48,6 +57,8 @@ def build(run: RunLayout) -> ReportPaths:
         csv=run.root / "results.csv",
         xlsx=run.root / "results.xlsx",
         markdown=run.root / "EVALUATION_REPORT.md",
+        records=tuple(records),
+        unproven=tuple(_unproven(stored, records)),
         problems=tuple(differing),
         notes=tuple(drift_lines(drifts)),
     )
@@ -55,6 +66,16 @@ def build(run: RunLayout) -> ReportPaths:
     replace_file(paths.xlsx, xlsx_bytes(records, table, drifts, run_file))
     replace_file(paths.markdown, markdown(records, table, drifts, run_file, differing).encode())
     return paths
+
+
+def _unproven(stored: Sequence[Record], shown: Sequence[Record]) -> list[str]:
+    """A line for each number that is taken back, because what it was judged from is not as it was."""
+    had = {(r.model, r.environment, r.benchmark) for r in stored if r.status is Status.OK}
+    return [
+        f"{record.row} × {record.benchmark}: invalid: {record.reason}"
+        for record in shown
+        if record.status is not Status.OK and (record.model, record.environment, record.benchmark) in had
+    ]
 
 
 def point_latest(run: RunLayout) -> Path:

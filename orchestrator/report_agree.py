@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from orchestrator.executors.protocol import Status
 from orchestrator.layout import RunLayout, slug
 from orchestrator.records import Record
 from orchestrator.report_rows import csv_text
+from orchestrator.untrusted import SMALL, is_plain, read_plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,17 +34,30 @@ def disagreements(run: RunLayout, records: Sequence[Record]) -> list[str]:
             continue
         if not (tables := _tables(run, record)):
             continue
-        said = dict(number for path in tables for number in _rows(run, path, record.benchmark))
-        for metric in record.metrics:
-            own, theirs = f"{record.row} × {record.benchmark}, {metric.id}", said.get(metric.id)
-            if theirs is None:
-                problems.append(f"{own}: {metric.value!r} in the record, no row in the runner's table")
-            elif not math.isclose(theirs.score, metric.value, rel_tol=1e-9, abs_tol=1e-9) or theirs.n != metric.n:
-                problems.append(
-                    f"{own}: {metric.value!r} (n {metric.n}) in the record, "
-                    f"{theirs.score!r} (n {theirs.n}) at {theirs.place}"
-                )
-    return problems
+        said: dict[str, _Number] = {}
+        for path in tables:
+            try:
+                said |= dict(_rows(run, path, record.benchmark))
+            except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:  # a job may have written anything
+                problems.append(f"{_shown(run, path)}: not a table of the runner's: {type(error).__name__}: {error}")
+                break
+        else:
+            problems += _differences(record, said)
+    return list(dict.fromkeys(problems))
+
+
+def _differences(record: Record, said: Mapping[str, _Number]) -> Iterator[str]:
+    for metric in record.metrics:
+        own, theirs = f"{record.row} × {record.benchmark}, {metric.id}", said.get(metric.id)
+        if theirs is None:
+            yield f"{own}: {metric.value!r} in the record, no row in the runner's table"
+        elif not math.isclose(theirs.score, metric.value, rel_tol=1e-9, abs_tol=1e-9) or theirs.n != metric.n:
+            ours = f"{metric.value!r} (n {metric.n}) in the record"
+            yield f"{own}: {ours}, {theirs.score!r} (n {theirs.n}) at {theirs.place}"
+
+
+def _shown(run: RunLayout, path: Path) -> str:
+    return path.relative_to(run.root).as_posix()
 
 
 def _tables(run: RunLayout, record: Record) -> list[Path]:
@@ -53,13 +68,13 @@ def _tables(run: RunLayout, record: Record) -> list[Path]:
     out = run.job_out(record.model, record.environment)
     # A job that only evaluates has no model, and calls its table results.csv.
     found = [out / f"{slug(record.model)}_results.csv", *sorted(out.glob("evaluate@*/*results.csv"))]
-    return [path for path in found if path.is_file()]
+    return [path for path in found if is_plain(path, below=run.root)]
 
 
 def _rows(run: RunLayout, path: Path, benchmark: str) -> Iterator[tuple[str, _Number]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        for row in reader:
-            if csv_text(row["benchmark"]) == benchmark and row["status"] == "ok" and row["score"]:
-                place = f"{path.relative_to(run.root).as_posix()}:{reader.line_num}"
-                yield csv_text(row["metric"]), _Number(score=float(row["score"]), n=int(row["n"]), place=place)
+    content = read_plain(path, limit=SMALL, below=run.root).decode("utf-8")
+    reader = csv.DictReader(io.StringIO(content, newline=""))
+    for row in reader:
+        if csv_text(row["benchmark"]) == benchmark and row["status"] == "ok" and row["score"]:
+            place = f"{_shown(run, path)}:{reader.line_num}"
+            yield csv_text(row["metric"]), _Number(score=float(row["score"]), n=int(row["n"]), place=place)

@@ -12,6 +12,7 @@ from orchestrator.job import Prediction
 from orchestrator.layout import RunLayout
 from orchestrator.records import Record
 from orchestrator.samples import read_lines
+from orchestrator.untrusted import is_plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ def environment_drifts(run: RunLayout, records: Sequence[Record]) -> list[Enviro
         base, *others = group
         for other in others:
             paths = _predictions(run, base), _predictions(run, other)
-            if all(path.is_file() for path in paths):
+            if all(is_plain(path, below=run.root) for path in paths):
                 found.append(EnvironmentDrift(base=base, other=other, drift=drift(*paths)))
     order = {(r.model, r.environment, r.benchmark): i for i, r in enumerate(records)}
     return sorted(found, key=lambda d: order[d.other.model, d.other.environment, d.other.benchmark])

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator.executors.protocol import Status
+from orchestrator.record_words import bounds_text, notes
 from orchestrator.records import Record, RunFile, repro_command
 from orchestrator.records_table import Column, Row, ScoreTable, interval, number, tally
 from orchestrator.report_drift import EnvironmentDrift
@@ -39,6 +40,7 @@ def markdown(
     sections = [
         _head(records, run),
         _scores(table),
+        _beside(records),
         _environments(drifts),
         _skipped(records),
         _failures(records),
@@ -99,7 +101,21 @@ def _cell(table: ScoreTable, row: Row, column: Column) -> str:
         return "–" if record.status is Status.OK else f"– {record.status.value}"
     around = interval(metric)
     unparsed = f", {record.n_unparsed} unparsed" if record.n_unparsed else ""
-    return f"**{number(metric.value, metric.max)}** {f'[{around}] ' if around else ''}n={metric.n}{unparsed}"
+    limits = f" [{bounds_text(record)}]" if bounds_text(record) else ""
+    return f"**{number(metric.value, metric.max)}**{limits} {f'[{around}] ' if around else ''}n={metric.n}{unparsed}"
+
+
+def _beside(records: Sequence[Record]) -> str:
+    """What is to be known beside the numbers, grouped by what is said."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        said = "; ".join(text for text in notes(record) if text != bounds_text(record))
+        if said:
+            groups.setdefault((record.row, said), []).append(record.benchmark)
+    if not groups:
+        return ""
+    rows = ([escape(row), _names(names), escape(said)] for (row, said), names in groups.items())
+    return "## Beside the numbers\n\n" + _table(["model", "benchmarks", "what"], rows)
 
 
 def _environments(drifts: Sequence[EnvironmentDrift]) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 
+from orchestrator.record_words import attempts_text, conditions_text
 from orchestrator.records import Record, RecordMetric
 from orchestrator.visible import visible
 
@@ -40,10 +42,20 @@ COLUMNS = (
     "image",
     "lock",
     "identity",
+    "bound_low",
+    "bound_high",
+    "fresh",
+    "reused",
+    "conditions",
+    "attempts",
 )
 
 Value = str | int | float | bool | None
-_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")
+# What a spreadsheet takes for a formula at a cell's start; full-width signs count in some locales.
+_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
+# Where `;` or a tab parts cells, a cell begins inside the text.
+_INNER = re.compile(r"([;\t\n])(?=[=+\-@＝＋－＠'])")
+_INNER_BACK = re.compile(r"([;\t\n])'(?=[=+\-@＝＋－＠'])")
 
 
 def result_rows(records: Iterable[Record]) -> list[dict[str, Value]]:
@@ -75,6 +87,10 @@ def _row(record: Record, metric: RecordMetric | None) -> dict[str, Value]:
         "image": record.image,
         "lock": record.lock,
         "identity": record.identity.score or record.identity.prediction,
+        "fresh": record.fresh,
+        "reused": record.reused,
+        "conditions": conditions_text(record) or None,
+        "attempts": attempts_text(record) or None,
     }
     if metric is not None:
         row |= {
@@ -86,6 +102,8 @@ def _row(record: Record, metric: RecordMetric | None) -> dict[str, Value]:
             "n": metric.n,
             "ci_low": metric.ci_low,
             "ci_high": metric.ci_high,
+            "bound_low": metric.bound_low,
+            "bound_high": metric.bound_high,
         }
     return {name: row.get(name) for name in COLUMNS}
 
@@ -93,8 +111,9 @@ def _row(record: Record, metric: RecordMetric | None) -> dict[str, Value]:
 def csv_cell(value: Value) -> str:
     """The text of one CSV cell: None is empty, numbers are exact, text that a spreadsheet would run gets a `'`.
 
-    Text that starts with `= + - @`, a tab, a carriage return or `'` itself is protected, so that taking one leading `'`
-    away where one of these follows gives the text back. Control characters are written out.
+    Text that starts with `= + - @`, their full-width forms, a tab, a line end or `'` itself is protected, and so is such
+    a sign after `;`, a tab or a line end within it; `csv_text` takes the added `'` away again. Control characters are
+    written out.
     """
     if value is None:
         return ""
@@ -102,12 +121,14 @@ def csv_cell(value: Value) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    return f"'{visible(value)}" if value.startswith(_STARTS) else visible(value)
+    inner = _INNER.sub(r"\1'", visible(value))
+    return f"'{inner}" if value.startswith(_STARTS) else inner
 
 
 def csv_text(value: str) -> str:
     """The text behind a cell that `csv_cell` wrote."""
-    return value[1:] if value.startswith("'") and value[1:].startswith((*_STARTS, "\\r")) else value
+    text = value[1:] if value.startswith("'") and value[1:].startswith((*_STARTS, "\\r")) else value
+    return _INNER_BACK.sub(r"\1", text)
 
 
 def csv_bytes(rows: Sequence[dict[str, Value]], columns: Sequence[str] = COLUMNS) -> bytes:

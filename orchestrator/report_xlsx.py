@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator.executors.protocol import Status
 from orchestrator.layout import slug
+from orchestrator.record_words import attempts_text, conditions_text, notes
 from orchestrator.records import Record, RecordMetric, RunFile
 from orchestrator.records_table import ScoreTable
 from orchestrator.report_drift import EnvironmentDrift
@@ -29,7 +30,7 @@ def xlsx_bytes(
     book = import_module("xlsxwriter").Workbook(out, _TEXT_ONLY)
     book.set_properties({"title": "Lockstep results", "created": _created(records, run)})
     _scores(book, table)
-    _listing(book, "status", _status_rows(records), {"reason": 60, "where": 50})
+    _listing(book, "status", _status_rows(records), {"reason": 60, "where": 50, "notes": 60})
     _listing(book, "metrics", [(row, "") for row in result_rows(records)], {"reason": 40}, COLUMNS)
     _listing(book, "provenance", _provenance_rows(records), {"image": 40, "command": 60})
     if drifts:
@@ -131,6 +132,7 @@ def _status_rows(records: Sequence[Record]) -> list[tuple[dict[str, Value], str]
                 "reason": record.reason,
                 "where": record.where,
                 **{name: getattr(record, name) for name in counts},
+                "notes": "; ".join(notes(record)) or None,
             },
             _pointer(record),
         )
@@ -151,6 +153,10 @@ def _provenance_rows(records: Sequence[Record]) -> list[tuple[dict[str, Value], 
                 "prediction_identity": record.identity.prediction,
                 "score_identity": record.identity.score,
                 "conditions": "; ".join(f"{key}={value}" for key, value in sorted(record.conditions.items())),
+                "answered": conditions_text(record) or None,
+                "fresh": record.fresh,
+                "reused": record.reused,
+                "attempts": attempts_text(record) or None,
                 "command": record.command,
             },
             _pointer(record),

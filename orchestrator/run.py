@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import platform
+from collections.abc import Mapping
 from contextlib import ExitStack
 
-from orchestrator import __version__
 from orchestrator.backing import open_executor
-from orchestrator.display import open_display
+from orchestrator.cells import run_cells
+from orchestrator.display import Display, open_display
 from orchestrator.errors import EnvironmentUnavailable, Exit, Unavailable, worst
-from orchestrator.executors.protocol import Executor, Outcome, Status
+from orchestrator.executors.protocol import Executor, Status
+from orchestrator.fetch_plan import FetchPlan
+from orchestrator.fetching import Fetching
 from orchestrator.gather import Gathering
-from orchestrator.going import Going, exit_of
+from orchestrator.going import Going, exit_of, open_going
 from orchestrator.indexing import build_indexes
-from orchestrator.jobs import CellStages, cell_jobs
-from orchestrator.plan import Plan, PlannedCell
+from orchestrator.layout import RunLayout
+from orchestrator.plan import Plan
 from orchestrator.record_files import write_run
-from orchestrator.records import RunFile
 from orchestrator.report import point_latest
-from orchestrator.runlog import Redaction, now, run_log
+from orchestrator.resume import check_same
+from orchestrator.runfile import run_file
+from orchestrator.runlog import now
 from orchestrator.runs import new_run
 from orchestrator.session import Session
-from orchestrator.settings import secret_values
-from orchestrator.signals import stopped_by_signals
 
 
-def run_matrix(session: Session, *, as_json: bool) -> Exit:
-    """Run a session's matrix and leave `outputs/<run-id>/`. Raises Unavailable before anything starts."""
+def run_matrix(session: Session, *, as_json: bool, resumed: RunLayout | None = None) -> Exit:
+    """Run a session's matrix and leave `outputs/<run-id>/`, or go on in the folder of `resumed`.
+
+    Raises Unavailable before anything starts, Busy where another run holds what this one needs.
+    """
     first = session.plan(session.known_indexes())
     with ExitStack() as stack:
         display = stack.enter_context(open_display(as_json=as_json))
@@ -36,40 +39,54 @@ def run_matrix(session: Session, *, as_json: bool) -> Exit:
         if not first.running:
             display.nothing(session, first)
             return worst(first.codes())
-        executor = open_executor(
-            session.request.executor,
-            session.registry,
-            session.layout,
-            unsandboxed=session.request.unsandboxed,
-            say=display.say,
-            environ=session.environ,
-        )
-        stack.callback(executor.close)
-        session = dataclasses.replace(session, isolated=executor.isolated)
-        _prepare(executor, session, first)
-        run = new_run(session.request.outputs, now())
-        redact = Redaction(secret_values(session.environ))
-        signals = stack.enter_context(stopped_by_signals())
-        log = stack.enter_context(run_log(run.run_log, redact=redact))
-        going = Going(
-            session=session,
-            executor=executor,
-            run=run,
-            signals=signals,
-            display=display,
-            log=log,
-            redact=redact,
-            logs=stack.enter_context(ExitStack()),
-        )
-        display.begin(len(first.cells), log)
-        stack.callback(display.end)  # before the log is closed
+        executor, described, first = _prepared(stack, session, first, display)
+        if executor is not None:
+            session = dataclasses.replace(session, isolated=executor.isolated)
+        if resumed:
+            check_same(resumed, session, first)
+        run = resumed or new_run(session.request.outputs, now())
+        going = open_going(stack, session=session, executor=executor, described=described, run=run, display=display)
         return _go(going, first)
 
 
-def _prepare(executor: Executor, session: Session, plan: Plan) -> None:
-    """Every environment that the plan needs, or all that is missing at once."""
+def _prepared(
+    stack: ExitStack, session: Session, plan: Plan, display: Display
+) -> tuple[Executor | None, dict[str, Mapping[str, object]], Plan]:
+    """The executor with every environment that has something to do, and the plan as their digests make it.
+
+    None where nothing has to start: then no engine is asked.
+    """
+    if not plan.to_start:
+        return None, {}, plan
+    executor = open_executor(
+        session.request.executor,
+        session.registry,
+        session.layout,
+        unsandboxed=session.request.unsandboxed,
+        say=display.say,
+        environ=session.environ,
+        images=session.images,
+        or_present=True,
+    )
+    stack.callback(executor.close)
+    described: dict[str, Mapping[str, object]] = {}
+    known = session.known_indexes()
+    digests = session.digests.recall(executor.name, session.registry, session.environments)
+    plan = session.plan(known, digests)
+    while missing := [name for name in _environments(session, plan) if name not in described]:
+        _prepare(executor, missing)
+        described |= {name: executor.describe(name) for name in missing}
+        read = {name: str(described[name]["environment_digest"]) for name in missing}
+        session.digests.remember(executor.name, session.registry, read)
+        digests |= read
+        plan = session.plan(known, digests)  # what has another digest than was thought has to start after all
+    return executor, described, plan
+
+
+def _prepare(executor: Executor, environments: list[str]) -> None:
+    """Every environment, or all that is missing at once."""
     problems: list[str] = []
-    for environment in _environments(session, plan):
+    for environment in environments:
         try:
             executor.prepare(environment)
         except EnvironmentUnavailable as error:
@@ -79,26 +96,30 @@ def _prepare(executor: Executor, session: Session, plan: Plan) -> None:
 
 
 def _environments(session: Session, plan: Plan) -> list[str]:
-    names = dict.fromkeys(c.cell.environment for c in plan.running)
-    others = (session.registry.benchmarks[c.cell.benchmark].evaluate_in for c in plan.running)
+    names = dict.fromkeys(c.cell.environment for c in plan.to_start)
+    others = (session.registry.benchmarks[c.cell.benchmark].evaluate_in for c in plan.to_start)
     return list(names | dict.fromkeys(other for other in others if other))
 
 
 def _go(going: Going, first: Plan) -> Exit:
-    session, run = going.session, going.run
-    file = _run_file(going, first)
+    run = going.run
+    file = run_file(going)
     write_run(run, file)
     point_latest(run)
     going.display.say(f"run {run.root.name} in {run.root}")
+    if fetch := going.session.to_fetch(first):
+        going.session = going.session.fetched(_fetch(going, fetch))
+        first = going.session.plan(going.session.known_indexes(), going.digests)
+    session = going.session
     broken = build_indexes(going, first)
-    plan = session.plan(session.known_indexes())
+    plan = session.plan(session.known_indexes(), going.digests) if first.to_index else first
     gathering = Gathering(
         session=session,
         run=run,
-        isolated=going.executor.isolated,
-        described={name: going.executor.describe(name) for name in _environments(session, plan)},
+        isolated=session.isolated,
+        described=going.described,
     )
-    ready: list[PlannedCell] = []
+    ready = []
     for planned in plan.cells:
         if planned.skipped:
             going.records.append(gathering.unstarted(planned, Status.SKIPPED, planned.skipped))
@@ -106,62 +127,24 @@ def _go(going: Going, first: Plan) -> Exit:
             going.records.append(gathering.unstarted(planned, *broken[planned.cell.benchmark]))
         else:
             ready.append(planned)
-            # replaced when the cell ends: a run that is killed shows what it did not get to
-            gathering.unstarted(planned, Status.INFRA, "not finished: the run ended before this cell did")
-    _run_cells(going, gathering, ready)
+    run_cells(going, gathering, ready)
     write_run(run, file.model_copy(update={"finished": now().isoformat(timespec="seconds")}))
     return _finish(going, plan)
 
 
-def _run_cells(going: Going, gathering: Gathering, ready: list[PlannedCell]) -> None:
-    session = going.session
-    jobs, places = cell_jobs(
-        session.registry, going.run, ready, dict(session.models), dict(session.data), seed=session.request.seed
+def _fetch(going: Going, plan: FetchPlan) -> dict[str, str]:
+    """Why what could not be fetched is not here, by item."""
+    assert going.executor is not None
+    fetching = Fetching(
+        executor=going.executor,
+        layout=going.session.layout,
+        run=going.run,
+        environ=going.session.environ,
+        settings=going.session.registry.run,
+        log=going.job_log,
+        say=going.display.say,
     )
-    outcomes: dict[str, Outcome] = {}
-
-    def ended(key: str, outcome: Outcome) -> None:
-        outcomes[key] = outcome
-        for place in places:
-            if place.evaluate_job == key:
-                _gather(going, gathering, place, outcomes)
-
-    if jobs:
-        going.schedule(jobs, ended)
-
-
-def _gather(going: Going, gathering: Gathering, place: CellStages, ended: dict[str, Outcome]) -> None:
-    finished = now().isoformat(timespec="seconds")
-    record = gathering.finished(place, ended, started=going.started.get(place.infer_job, finished), finished=finished)
-    going.records.append(record)
-    going.display.cell(record)
-
-
-def _run_file(going: Going, plan: Plan) -> RunFile:
-    session, executor = going.session, going.executor
-    cells = session.selection.cells
-    return RunFile(
-        run_id=going.run.root.name,
-        command=session.request.command,
-        started=now().isoformat(timespec="seconds"),
-        lockstep=__version__,
-        executor=executor.name,
-        limit=session.limit.count,
-        limit_mode=session.limit.mode,
-        seed=session.request.seed,
-        models=list(dict.fromkeys(c.model for c in cells)),
-        environments=list(dict.fromkeys(c.environment for c in cells)),
-        benchmarks=list(dict.fromkeys(c.benchmark for c in cells)),
-        images={name: dict(executor.describe(name)) for name in _environments(session, plan)},  # type: ignore[arg-type]
-        host={
-            "machine": platform.machine(),
-            "python": platform.python_version(),
-            "cpus": os.cpu_count(),
-            "gpus": [f"{gpu.name} (driver {gpu.driver})" for gpu in session.gpus],
-        },
-        registry=session.registry.resolved(),
-        notes=list(session.selection.notes),
-    )
+    return fetching.everything(plan, going.signals.stop)
 
 
 def _finish(going: Going, plan: Plan) -> Exit:
@@ -170,12 +153,22 @@ def _finish(going: Going, plan: Plan) -> Exit:
     session, signals = going.session, going.signals
     paths = report.build(going.run)
     session.hashes.save()
-    codes = [*(c.code for c in plan.cells), *(exit_of(r.status) for r in going.records)]
-    if all(r.status is Status.SKIPPED for r in going.records):
+    records = paths.records  # as they may be shown: a number whose proof is gone meanwhile is none
+    codes = [*(c.code for c in plan.cells), *(exit_of(r) for r in records), *going.codes]
+    if all(r.status is Status.SKIPPED for r in records) and not going.codes:
         codes.append(Exit.NOTHING)
     if signals.exit is not None:
         codes.append(signals.exit)
     code = worst(codes)
-    again = session.request.command if code not in (Exit.OK, Exit.NOTHING) else ""
-    going.display.final(going.run, going.records, paths, code=code, go_on=again)
+    going.display.final(going.run, records, paths, code=code, go_on=_go_on(going, code))
+    going.live.end(int(code))
     return code
+
+
+def _go_on(going: Going, code: Exit) -> str:
+    """What to type next, where something is left to do."""
+    if code in (Exit.OK, Exit.NOTHING) or not any(record.status is not Status.OK for record in going.records):
+        return ""
+    outputs = going.session.request.outputs
+    where = "" if outputs == going.session.layout.root / "outputs" else f" --output-root {outputs}"
+    return f"python run_matrix.py resume {going.run.root.name}{where}"

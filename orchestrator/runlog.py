@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
+from urllib.parse import quote, quote_plus
 
 from orchestrator.visible import visible
 
@@ -15,15 +17,32 @@ _ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))
 
 
 class Redaction:
-    """Replaces the values of secrets by `***`; values under four characters are not secrets but parts of words."""
+    """Replaces the values of secrets by `***`; values under four characters are not secrets but parts of words.
+
+    Found are also the forms in which programs write them on: quoted for an address, in base64 (by itself or as a part,
+    as behind `Basic `), and of a value with several lines each long line.
+    """
 
     def __init__(self, secrets: Iterable[str | None] = ()) -> None:
-        values = {value for value in secrets if value and len(value) >= 4}
+        given = {value for value in secrets if value and len(value) >= 4}
+        parts = {line.strip() for value in given for line in value.splitlines()} - given
+        values = {form for value in given | {part for part in parts if len(part) >= 8} for form in _forms(value)}
         longest_first = sorted(values, key=len, reverse=True)
         self._pattern = re.compile("|".join(re.escape(value) for value in longest_first)) if values else None
 
     def __call__(self, text: str) -> str:
         return self._pattern.sub("***", text) if self._pattern else text
+
+
+def _forms(value: str) -> set[str]:
+    found = {value, quote(value), quote(value, safe=""), quote_plus(value)}
+    content = value.encode("utf-8", "surrogateescape")
+    if len(content) >= 8:
+        for before in range(3):  # what stands before it decides how it is cut into groups of six bits
+            last = (before + len(content)) * 8 // 6
+            for encode in (base64.b64encode, base64.urlsafe_b64encode):
+                found.add(encode(b"\0" * before + content).decode()[(0, 2, 3)[before] : last])
+    return found
 
 
 def now() -> datetime:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from orchestrator.errors import LockstepError
-from orchestrator.job import Prediction, SampleScore
+from orchestrator.job import Conditions, Prediction, SampleScore
 from orchestrator.layout import RunLayout
 from orchestrator.records import Record, repro_command
+from orchestrator.untrusted import LARGE, SMALL, NotPlain, is_plain, read_plain
 from orchestrator.visible import one_line
 
 _M = TypeVar("_M", bound=BaseModel)
@@ -56,11 +58,18 @@ class SampleView:
         return self.error is not None or self.unparsed or self.score == 0
 
 
-def read_lines(path: Path, model: type[_M]) -> Lines[_M]:
-    """Each line as `model`. A last line without newline is torn: a problem, not a value. Raises OSError."""
+def read_lines(path: Path, model: type[_M], *, below: Path | None = None) -> Lines[_M]:
+    """Each line as `model`. A last line without newline is torn: a problem, not a value. Raises OSError.
+
+    A job may have written it: what is no ordinary file (a link, a pipe, too large) is a problem too, and with `below`
+    no folder between it and the file may be a link.
+    """
     found: list[Line[_M]] = []
     problem, problem_line = None, 0
-    content = path.read_bytes()
+    try:
+        content = read_plain(path, limit=LARGE, below=below)
+    except NotPlain as error:
+        return Lines(lines=(), problem=str(error), problem_line=1)
     # Not splitlines: only \n ends a line here, and an answer may hold every other kind of line end.
     pieces = content.split(b"\n")
     torn = pieces.pop()
@@ -78,11 +87,15 @@ def read_lines(path: Path, model: type[_M]) -> Lines[_M]:
 def _parse(piece: bytes, model: type[_M]) -> _M:
     try:
         return model.model_validate_json(piece)
-    except ValidationError:
+    except ValidationError as error:
         if rb"\ud" not in piece.lower():
             raise
-    # A tokenizer can emit half of a surrogate pair: JSON can say it, UTF-8 and pydantic cannot.
-    return model.model_validate_json(json.dumps(_written_out(json.loads(piece))))
+        # A tokenizer can emit half of a surrogate pair: JSON can say it, UTF-8 and pydantic cannot.
+        try:
+            text = json.dumps(_written_out(json.loads(piece)))
+        except (ValueError, RecursionError):
+            raise error from None
+    return model.model_validate_json(text)
 
 
 def _written_out(value: object) -> object:
@@ -99,6 +112,24 @@ def _first(error: ValidationError) -> str:
     return one_line(f"{place}: {first['msg']}" if place else first["msg"], 200)
 
 
+def read_conditions(folder: Path, *, below: Path | None = None) -> dict[str, Conditions]:
+    """`conditions.json` of an infer stage: under what its samples were answered, by the key that each line names.
+
+    Raises FileNotFoundError where there is none, ValueError (one line) where it is no such file, and OSError.
+    """
+    path = folder / "conditions.json"
+    content = read_plain(path, limit=SMALL, below=below)
+    try:
+        return _conditions().validate_json(content)
+    except ValidationError as error:
+        raise ValueError(f"{path.name}: {_first(error)}") from None
+
+
+@cache
+def _conditions() -> TypeAdapter[dict[str, Conditions]]:
+    return TypeAdapter(dict[str, Conditions])
+
+
 def samples_of(run: RunLayout, record: Record, *, failed: bool = False) -> tuple[list[SampleView], list[str]]:
     """A cell's samples in the order they were answered, and a note for each file that is missing or damaged.
 
@@ -106,13 +137,13 @@ def samples_of(run: RunLayout, record: Record, *, failed: bool = False) -> tuple
     """
     infer, evaluate = record.stage("infer"), record.stage("evaluate")
     predictions = run.root / infer.path / "predictions.jsonl" if infer else None
-    if predictions is None or not predictions.is_file():
+    if predictions is None or not is_plain(predictions, below=run.root):
         raise LockstepError(
             f"{record.model} × {record.benchmark}: no sample was answered ({record.status.value}: {record.reason}); "
             f"type {record.command or repro_command(record.model, record.benchmark, record.run_id)}"
         )
     notes: list[str] = []
-    rows = read_lines(predictions, Prediction)
+    rows = read_lines(predictions, Prediction, below=run.root)
     if rows.problem:
         notes.append(f"{predictions.relative_to(run.root)}: {rows.problem}")
     units = _units(run, run.root / evaluate.path / "scores.jsonl" if evaluate else None, notes)
@@ -122,10 +153,10 @@ def samples_of(run: RunLayout, record: Record, *, failed: bool = False) -> tuple
 
 
 def _units(run: RunLayout, path: Path | None, notes: list[str]) -> dict[str, SampleScore]:
-    if path is None or not path.is_file():
+    if path is None or not is_plain(path, below=run.root):
         notes.append("not scored yet: questions and references are known once the cell is evaluated")
         return {}
-    scores = read_lines(path, SampleScore)
+    scores = read_lines(path, SampleScore, below=run.root)
     if scores.problem:
         notes.append(f"{path.relative_to(run.root)}: {scores.problem}")
     return {sample: line.value for line in scores.lines for sample in line.value.ids}

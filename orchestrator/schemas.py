@@ -1,6 +1,7 @@
 """`schemas/*.json`: JSON Schemas of every file that crosses an edge, generated from the pydantic models.
 
 An editor picks up registry.schema.json from a registry's first line; the others are for programs that read records.
+Beside them lies versions.json, which is not of a model: orchestrator/versions_lint.py.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from orchestrator import job
+from orchestrator import fetch_files, job
 from orchestrator.layout import PROJECT
 from orchestrator.registry.schema import RegistryFile
 
@@ -23,9 +24,13 @@ MODELS: Mapping[str, type[BaseModel]] = {
     "job": job.JobFile,
     "result": job.ResultFile,
     "prediction": job.Prediction,
+    "conditions": job.Conditions,
     "score": job.SampleScore,
     "index": job.BenchmarkIndex,
     "error": job.Failure,
+    "fetch": fetch_files.FetchFile,
+    "fetched": fetch_files.FetchResult,
+    "fetch-marker": fetch_files.Marker,
 }
 
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from orchestrator.digests import Digests
+from orchestrator.fetch_plan import FetchPlan, plan_fetch
 from orchestrator.gpus import Gpu
 from orchestrator.identity import FileHashes
 from orchestrator.indexes import Indexes
 from orchestrator.inputs import Located, locate_data, locate_model
 from orchestrator.job import BenchmarkIndex
-from orchestrator.layout import ProjectLayout
+from orchestrator.known import Known, read_known, read_own
+from orchestrator.layout import ProjectLayout, RunLayout
+from orchestrator.located import unfetched
 from orchestrator.matrix import Selection
+from orchestrator.parts import Content
 from orchestrator.plan import Facts, Limit, Plan, make_plan
 from orchestrator.registry.load import Registry
+from orchestrator.reuse import with_reuse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +41,11 @@ class Request:
     jobs: int | None = None
     seed: int = 0
     timeout_seconds: float | None = None
+    deadline_seconds: float | None = None
     fail_fast: bool = False
+    fresh: bool = False
+    wait: bool = False
+    offline: bool = False
     command: str = ""
 
 
@@ -55,14 +65,56 @@ class Session:
     data: Mapping[str, Located]
     gpus: tuple[Gpu, ...]
     isolated: bool  # whether jobs will run in containers, as far as known
+    digests: Digests
+    known: Known  # what other runs have done
+    own: Known | None = None  # what the run that is resumed has done
+    images: Mapping[str, str] = field(default_factory=dict)  # and the ids of its images, by environment
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing is taken from other runs."""
+        return self.request.fresh or self.selection.fresh
+
+    @property
+    def environments(self) -> list[str]:
+        """All that the selected cells may run in."""
+        names = dict.fromkeys(c.environment for c in self.selection.cells)
+        others = (self.registry.benchmarks[c.benchmark].evaluate_in for c in self.selection.cells)
+        return list(names | dict.fromkeys(other for other in others if other))
 
     def known_indexes(self) -> dict[str, BenchmarkIndex]:
         return self.indexes.read(self.registry, self.data)
 
-    def plan(self, known: Mapping[str, BenchmarkIndex]) -> Plan:
-        """The plan with the indexes that are known so far."""
+    def to_fetch(self, plan: Plan) -> FetchPlan:
+        """What is not here and the cells that would run need."""
+        return plan_fetch((c.cell for c in plan.to_start), self.models, self.data)
+
+    def fetched(self, problems: Mapping[str, str]) -> Session:
+        """The same after a fetch: located again; what still is not here is missing, for the reason given."""
+        models, data = _located(self, fetch=True)
+        return replace(
+            self,
+            models={name: unfetched(found, problems) for name, found in models.items()},
+            data={name: unfetched(found, problems) for name, found in data.items()},
+        )
+
+    def content(self, digests: Mapping[str, str] | None = None) -> Content:
+        """What identities are made of; without `digests`, those that were read here before."""
+        recalled = self.digests.recall(self.request.executor, self.registry, self.environments)
+        return Content(
+            registry=self.registry,
+            layout=self.layout,
+            models=self.models,
+            data=self.data,
+            digests=recalled if digests is None else digests,
+            seed=self.request.seed,
+        )
+
+    def plan(self, known: Mapping[str, BenchmarkIndex], digests: Mapping[str, str] | None = None) -> Plan:
+        """The plan with the indexes and environment digests that are known so far."""
         facts = Facts(models=self.models, data=self.data, indexes=known, hardware=self._unfit)
-        return make_plan(self.registry, self.selection.cells, named=self.selection.named, facts=facts, limit=self.limit)
+        plan = make_plan(self.registry, self.selection.cells, named=self.selection.named, facts=facts, limit=self.limit)
+        return with_reuse(plan, self.content(digests), self.known, fresh=self.fresh, own=self.own)
 
     def _unfit(self, model: str, environment: str) -> str | None:
         """Why this machine cannot hold the model in this environment: what it needs and what is here."""
@@ -83,7 +135,13 @@ class Session:
         )
 
 
-def open_session(request: Request, environ: Mapping[str, str]) -> Session:
+def open_session(
+    request: Request,
+    environ: Mapping[str, str],
+    *,
+    resumed: RunLayout | None = None,
+    images: Mapping[str, str] | None = None,
+) -> Session:
     """Load, select and locate. Raises RegistryError, UsageError or NothingSelected with all mistakes at once."""
     from orchestrator.gpus import inventory
     from orchestrator.matrix import select
@@ -99,17 +157,10 @@ def open_session(request: Request, environ: Mapping[str, str]) -> Session:
         suite=request.suite,
     )
     hashes = FileHashes(layout.hashes)
-    benchmarks = tuple(dict.fromkeys(c.benchmark for c in selection.cells))
-    models = dict.fromkeys(c.model for c in selection.cells)
-    found = {
-        name: locate_model(name, registry, environ=environ, hashes=hashes, benchmark_names=benchmarks)
-        for name in models
-    }
-    data = {name: locate_data(name, registry, environ=environ, hashes=hashes) for name in benchmarks}
     indexes = Indexes(layout, hashes)
-    hashes.save()
+    digests = Digests(layout, hashes)
     count = request.limit if request.limit is not None else selection.limit
-    return Session(
+    session = Session(
         request=request,
         layout=layout,
         environ=environ,
@@ -118,8 +169,39 @@ def open_session(request: Request, environ: Mapping[str, str]) -> Session:
         limit=Limit(count=count, mode="head" if request.limit_mode == "head" else "spread"),
         hashes=hashes,
         indexes=indexes,
-        models=found,
-        data=data,
+        models={},
+        data={},
         gpus=tuple(inventory(environ=environ, chosen=request.gpus)),
         isolated=request.executor != "venv",
+        digests=digests,
+        known=read_known(request.outputs, but=resumed),
+        own=read_own(resumed) if resumed else None,
+        images=images or {},
     )
+    models, data = _located(session, fetch=not request.offline)
+    hashes.save()
+    return replace(session, models=models, data=data)
+
+
+def _located(session: Session, *, fetch: bool) -> tuple[dict[str, Located], dict[str, Located]]:
+    """Where models and data are; with `fetch`, what is not here may be fetched, else it is missing."""
+    registry, hashes, layout, environ = session.registry, session.hashes, session.layout, session.environ
+    cells = session.selection.cells
+    benchmarks = tuple(dict.fromkeys(c.benchmark for c in cells))
+    models = {
+        name: locate_model(
+            name,
+            registry,
+            environ=environ,
+            hashes=hashes,
+            benchmark_names=benchmarks,
+            layout=layout,
+            fetch=fetch,
+        )
+        for name in dict.fromkeys(c.model for c in cells)
+    }
+    data = {
+        name: locate_data(name, registry, environ=environ, hashes=hashes, layout=layout, fetch=fetch)
+        for name in benchmarks
+    }
+    return models, data

@@ -11,14 +11,17 @@ from orchestrator.errors import UsageError
 from orchestrator.layout import PROJECT
 
 SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY")
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+FETCH_NETWORKS = ("bridge", "host")
 _MEANT_EMPTY = ("CUDA_VISIBLE_DEVICES",)  # empty: no GPU
-_PATHS = ("HF_HOME", "HF_HUB_CACHE", "LMUData")
+_PATHS = ("HF_HOME", "HF_HUB_CACHE", "LMUData", "HF_TOKEN_FILE", "SSL_CERT_FILE")
 
 
 def settings(root: Path = PROJECT, environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """Names and values: the process's environment wins over `.env`; empty values count as not set.
 
-    Relative paths are taken from `root`. Raises UsageError for a `.env` that others can read, or that cannot be read.
+    Relative paths are taken from `root`; a proxy's older lower-case name serves where the other is not set. Raises
+    UsageError for a `.env` or token file that others can read or that cannot be read, and for values that mean nothing.
     """
     process = dict(os.environ if environ is None else environ)
     values = _dotenv(root / ".env") | {name: value for name, value in process.items() if value or name in _MEANT_EMPTY}
@@ -27,7 +30,38 @@ def settings(root: Path = PROJECT, environ: Mapping[str, str] | None = None) -> 
             values[name] = str(root / Path(values[name]).expanduser())
     if not values.get("HF_TOKEN") and values.get("HUGGING_FACE_HUB_TOKEN"):
         values["HF_TOKEN"] = values["HUGGING_FACE_HUB_TOKEN"]
+    if not values.get("HF_TOKEN") and values.get("HF_TOKEN_FILE"):
+        values["HF_TOKEN"] = _token(Path(values["HF_TOKEN_FILE"]))
+    for name in PROXIES:
+        if not values.get(name) and values.get(name.lower()):
+            values[name] = values[name.lower()]
+    if problems := _wrong(values):
+        raise UsageError(*problems)
     return values
+
+
+def _wrong(values: Mapping[str, str]) -> list[str]:
+    problems = []
+    if (network := values.get("FETCH_NETWORK", "bridge")) not in FETCH_NETWORKS:
+        problems.append(f"FETCH_NETWORK={network}: write {' or '.join(FETCH_NETWORKS)}, or leave it out (.env)")
+    endpoint = values.get("HF_ENDPOINT", "")
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        problems.append(f"HF_ENDPOINT={endpoint}: write the hub's whole address, https://… (.env)")
+    return problems
+
+
+def _token(path: Path) -> str:
+    """The token that a file holds. Raises UsageError where it is not there, others can read it, or it is no token."""
+    try:
+        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise UsageError(f"HF_TOKEN_FILE: {path} holds a secret and others can read it: chmod 600 {path}")
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "no text"
+        raise UsageError(f"HF_TOKEN_FILE: {path} cannot be read: {reason}") from None
+    if not token or len(token.split()) > 1:
+        raise UsageError(f"HF_TOKEN_FILE: {path} should hold one token and nothing else")
+    return token
 
 
 def _dotenv(path: Path) -> dict[str, str]:
@@ -45,8 +79,27 @@ def _dotenv(path: Path) -> dict[str, str]:
 
 
 def secret_values(values: Mapping[str, str]) -> tuple[str, ...]:
-    """The values that no log line may show."""
-    return tuple(values[name] for name in SECRETS if values.get(name))
+    """The values that no log line may show: tokens, and the passwords of proxies."""
+    found = [values[name] for name in SECRETS if values.get(name)]
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "HF_ENDPOINT"):
+        found += credentials(values.get(name, ""))
+    return tuple(found)
+
+
+def credentials(url: str) -> tuple[str, ...]:
+    """`user:password` and the password that a URL holds, as they stand there; none where it has none."""
+    before, at, _ = url.rpartition("@")
+    if not at:
+        return ()
+    pair = before.rpartition("//")[2]
+    return tuple(part for part in (pair, pair.partition(":")[2]) if part)
+
+
+def without_credentials(url: str) -> str:
+    """A URL as it may be shown."""
+    for secret in credentials(url):
+        url = url.replace(f"{secret}@", "***@")
+    return url
 
 
 def project_path(text: str, root: Path = PROJECT) -> Path:

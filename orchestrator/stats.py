@@ -48,5 +48,9 @@ def proportion_interval(value: float, n: int, *, minimum: float, maximum: float)
     if abs(share * n - successes) > 1e-4 * n or not 0 <= successes <= n:
         return None
     plain = wilson(successes, n)
-    width = maximum - minimum
-    return Interval(low=minimum + plain.low * width, high=minimum + plain.high * width)
+    return Interval(low=between(minimum, maximum, plain.low), high=between(minimum, maximum, plain.high))
+
+
+def between(minimum: float, maximum: float, share: float) -> float:
+    """What lies at `share` (0 to 1) of the way from one end of a scale to the other."""
+    return minimum + share * (maximum - minimum)

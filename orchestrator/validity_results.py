@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -11,10 +12,23 @@ from pydantic import ValidationError
 
 from orchestrator.executors.protocol import Outcome, Status
 from orchestrator.job import RESULT_SCHEMA, Failure, ResultFile
+from orchestrator.untrusted import SMALL, NotPlain, is_plain, read_plain
 from orchestrator.visible import one_line
 
 _REASON_WIDTH = 400
-_BY_KIND = {"oom": Status.OOM, "interrupted": Status.SKIPPED}
+# a full disk or a lost GPU is the machine's: tried again, never counted against the model
+BY_KIND: Mapping[str, Status] = {
+    "oom": Status.OOM,
+    "interrupted": Status.SKIPPED,
+    "disk": Status.INFRA,
+    "device": Status.INFRA,
+}
+
+
+def short(value: object) -> str:
+    """A value for a reason: long ones are cut, None is `unknown`."""
+    text = "unknown" if value is None else str(value)
+    return text if len(text) <= 40 else text[:12] + "…"
 
 
 class Rejected(Exception):
@@ -62,13 +76,17 @@ class Trail:
 
 
 def read_result(path: Path, trail: Trail) -> ResultFile:
-    """The file as it is, ok or failed. Raises Rejected where it is cut, of another format, or no result."""
+    """The file as it is, ok or failed. Raises Rejected where it is cut, of another format, no result or no file."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_plain(path, limit=SMALL, below=trail.root))
     except json.JSONDecodeError as error:
         trail.invalid(path, f"cut or not JSON: {error.msg}", line=error.lineno)
-    except ValueError:
+    except UnicodeDecodeError:
         trail.invalid(path, "not UTF-8")
+    except NotPlain as error:
+        trail.reject(Status.INVALID, str(error), path)
+    except (ValueError, RecursionError):
+        trail.invalid(path, "a number too long or lists too deep for JSON")
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != RESULT_SCHEMA:
         age = "" if not isinstance(version, int) else ", older" if version < RESULT_SCHEMA else ", newer"
@@ -87,10 +105,10 @@ def reject_unfinished(
     if outcome.status not in (Status.OK, Status.FAILED):
         reason = outcome.reason or f"the job ended as {outcome.status.value}"
         raise Rejected(outcome.status, reason + answered, outcome.where or trail.log_end(log, path))
-    if job_error.is_file():
+    if is_plain(job_error, below=trail.root):
         try:
-            failure = Failure.model_validate_json(job_error.read_bytes())
-        except ValidationError:
+            failure = Failure.model_validate_json(read_plain(job_error, limit=SMALL, below=trail.root))
+        except ValueError:
             trail.invalid(job_error, "not a readable error record")
         reject_failure(failure, trail.log_line(log, failure, job_error), answered)
     reason = outcome.reason or f"the runner ended without {trail.place(path).rsplit(':', 1)[0]}"
@@ -101,4 +119,4 @@ def reject_failure(failure: Failure, where: str, answered: str = "") -> NoReturn
     """What the runner says of the exception, as the cell's one line."""
     sample = f", sample {failure.sample}" if failure.sample else ""
     what = f"{failure.type} in {failure.phase}{sample}: {failure.message}{answered}"
-    raise Rejected(_BY_KIND.get(failure.kind, Status.FAILED), what, where)
+    raise Rejected(BY_KIND.get(failure.kind, Status.FAILED), what, where)

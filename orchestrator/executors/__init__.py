@@ -25,6 +25,7 @@ class Backing:
 
     `resolve_image` finds an environment's built image, `recipe` says how its venv is made; both raise
     EnvironmentUnavailable with the remedy. `uv` gives uv's path. `runner` holds the package `lockstep_runner`.
+    `fetch_network` is the engine's network for the jobs that may have one.
     """
 
     root: Path
@@ -34,6 +35,7 @@ class Backing:
     venvs: Path
     runner: Path
     unsandboxed: bool = False
+    fetch_network: str = "bridge"
 
 
 def project_name(root: Path) -> str:
@@ -84,7 +86,10 @@ def _container(kind: str, backing: Backing, environ: Mapping[str, str]) -> Execu
     from orchestrator.executors.container_engine import connect
 
     return ContainerExecutor(
-        engine=connect(kind, environ), resolve_image=backing.resolve_image, project=project_name(backing.root)
+        engine=connect(kind, environ),
+        resolve_image=backing.resolve_image,
+        project=project_name(backing.root),
+        fetch_network=backing.fetch_network,
     )
 
 

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import secrets
-import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Protocol
 
-from orchestrator.errors import LockstepError, Unavailable
-from orchestrator.executors.container_config import Config, configure, labels, run_as
+from orchestrator.errors import Unavailable
+from orchestrator.executors.border import exchanged
+from orchestrator.executors.container_config import FETCH_NETWORK, LABEL, Config, configure, labels, run_as
 from orchestrator.executors.container_engine import (
     BROKEN,
     Engine,
-    NotFound,
+    ImageGone,
     created,
+    describe,
     explain,
-    hang_up,
     labelled,
+    lacks,
     remove,
+    removed,
 )
-from orchestrator.executors.ending import Ended, forget_error, judge
+from orchestrator.executors.container_found import Found, age_seconds, find
+from orchestrator.executors.container_watch import Watch, await_end, ended_of
+from orchestrator.executors.ending import forget_error, judge
 from orchestrator.executors.lines import Lines
 from orchestrator.executors.ownership import lent
+from orchestrator.executors.private import memory, secret_files, sweep
 from orchestrator.executors.protocol import Job, Log, Needs, Outcome, Status, Stop
+from orchestrator.executors.pulse import Pulse
 from orchestrator.layout import slug
+from orchestrator.process import this_process
 
 RUNNER = ("/opt/venv/bin/python", "-m", "lockstep_runner")
 GRACE_SECONDS = 10
-_ENGINE_SECONDS = 60  # how long an engine may take to report an end that it was asked for
+_INTERRUPTED = Outcome(status=Status.SKIPPED, reason="interrupted")
 
 
 class Image(Protocol):
@@ -50,6 +58,7 @@ class ContainerExecutor:
 
     `project` marks what this project starts, so that `clean` touches nothing else. `command` is what runs in the
     image, before the job's arguments. A container that is told to stop has `grace` seconds until it is killed.
+    `fetch_network` is the engine's network of jobs that may have one. `engine` says what the engine is, for records.
     """
 
     isolated = True
@@ -62,15 +71,20 @@ class ContainerExecutor:
         project: str,
         command: Sequence[str] = RUNNER,
         grace: int = GRACE_SECONDS,
+        fetch_network: str = FETCH_NETWORK,
     ) -> None:
         self.name = engine.facts.kind
+        self.engine = describe(engine.facts)
         self._engine = engine
         self._resolve = resolve_image
         self._project = project
         self._command = tuple(command)
         self._grace = grace
+        self._fetch_network = fetch_network
         self._images: dict[str, Image] = {}
         self._runs: set[str] = set()
+        self._sweeping = threading.Lock()
+        self._swept = False
         self._who = run_as(engine.facts, uid=os.getuid(), gid=os.getgid())
 
     def prepare(self, environment: str) -> None:
@@ -86,30 +100,55 @@ class ContainerExecutor:
             "environment_digest": image.environment_digest,
         }
 
+    def alive(self, run_id: str, key: str, *, project: str | None = None) -> bool:
+        try:
+            return any(found.running for found in self._found(run_id, key, project))
+        except BROKEN as error:
+            raise Unavailable(f"{self.name} engine: {explain(error)}") from error
+
     def adopt(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome | None:
-        return None
+        self._runs.add(job.run_id)
+        try:
+            self._sweep()
+            outcome = None
+            for found in self._found(job.run_id, job.key):
+                if found.held:
+                    return Outcome(status=Status.INFRA, reason=f"{found.holder} has it at work already")
+                if outcome is None and (found.running or found.ended):
+                    outcome = self._attach(found, job, needs, stop, log)
+                else:
+                    remove(self._engine, found.id)
+            return outcome
+        except BROKEN as error:
+            return self._broken(error)
 
     def run(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome:
+        self._runs.add(job.run_id)
+        if stop.is_set():
+            return _INTERRUPTED
+        if (adopted := self.adopt(job, needs=needs, stop=stop, log=log)) is not None:
+            return adopted
         self.prepare(job.environment)
         if stop.is_set():
-            return Outcome(status=Status.SKIPPED, reason="interrupted")
+            return _INTERRUPTED
         if refused := self._refusal(job, needs):
             return Outcome(status=Status.INFRA, reason=refused)
-        self._runs.add(job.run_id)
         forget_error(job)
-        lines = Lines(log)
-        bell = threading.Event()
+        pulse = Pulse(job.out, needs)
         try:
-            with stop.rings(bell), lent(job, self._who.owner):
-                return self._run(job, needs, stop, lines, bell)
-        except NotFound as error:
+            return self._start(job, needs, stop, log, pulse)
+        except ImageGone as error:
             remedy = f"make images ENV={job.environment}"
-            return Outcome(status=Status.INFRA, reason=f"the engine lacks its image ({explain(error)}): {remedy}")
+            return Outcome(status=Status.INFRA, reason=f"the engine lacks its image ({error}): {remedy}")
         except BROKEN as error:
-            return Outcome(status=Status.INFRA, reason=f"{self.name} engine: {explain(error)}")
+            pulse.catch_up()
+            return self._broken(error, pulse.stage)
 
-    def configuration(self, job: Job, needs: Needs) -> Config:
-        """What the engine is asked for; the environment must be prepared."""
+    def configuration(self, job: Job, needs: Needs, secrets: Path | None = None) -> Config:
+        """What the engine is asked for; the environment must be prepared. `secrets`: the folder that holds them."""
+        marks = labels(self._project, job, this_process())
+        if secrets is not None:
+            marks[f"{LABEL}.secrets"] = secrets.parent.name  # the name of a folder tells nothing
         return configure(
             job,
             needs=needs,
@@ -117,7 +156,9 @@ class ContainerExecutor:
             command=self._command,
             who=self._who,
             facts=self._engine.facts,
-            labels=labels(self._project, job),
+            labels=marks,
+            fetch_network=self._fetch_network,
+            secrets=secrets,
         )
 
     def _refusal(self, job: Job, needs: Needs) -> str:
@@ -125,41 +166,77 @@ class ContainerExecutor:
         # docker refuses such a mount itself; podman 4 makes a folder of root's in its place
         if missing := [str(mount.source) for mount in job.mounts if not mount.source.exists()]:
             return f"cannot be mounted, no such file or folder: {', '.join(missing)}"
+        if links := exchanged(job):
+            return f"cannot be mounted, an earlier job has put a link in its place: {', '.join(links)}"
         if needs.gpus and facts.kind == "podman" and facts.version < (5, 4):
             # it would start the container without them and say nothing
             return "podman before 5.4 drops requests for GPUs: update it, or python run_matrix.py --executor docker"
         return ""
 
-    def _run(self, job: Job, needs: Needs, stop: Stop, lines: Lines, bell: threading.Event) -> Outcome:
-        config = self.configuration(job, needs)
-        name = f"lockstep-{slug(job.run_id)}-{slug(job.key)}-{secrets.token_hex(3)}".replace("@", "-").replace("+", "-")
-        with created(self._engine, config, name) as container, _Watch(self._engine, container, lines, bell) as watch:
-            self._engine.api.start(container)
-            watch.start()
-            ended = self._await(container, watch, needs, bell)
-        return judge(ended, job=job, needs=needs, lines=lines)
+    def _found(self, run_id: str, key: str, project: str | None = None) -> list[Found]:
+        return find(self._engine, project=project or self._project, run=run_id, job=key)
 
-    def _await(self, container: str, watch: _Watch, needs: Needs, bell: threading.Event) -> Ended:
-        rung = bell.wait(needs.timeout_seconds)
-        cut: Literal["", "stop", "timeout"] = ""
-        if not watch.over:
-            cut = "stop" if rung else "timeout"
-            self._engine.api.stop(container, timeout=self._grace)
-            watch.join()
-        exit_code = watch.exit_code()
-        try:
-            state = self._engine.api.inspect_container(container)["State"]
-        except NotFound:
-            # removed while it ran, which is a kill: podman 4 says exit code 0 of such a container
-            return Ended(exit_code=exit_code or 128 + signal.SIGKILL, oom_killed=False, cut=cut)
-        return Ended(exit_code=exit_code, oom_killed=bool(state.get("OOMKilled")), cut=cut)
+    def _broken(self, error: BaseException, stage: str = "") -> Outcome:
+        return Outcome(status=Status.INFRA, reason=f"{self.name} engine: {explain(error)}", stage=stage)
+
+    def _sweep(self, *, again: bool = False) -> None:
+        """Once, what orchestrators that were killed left of secrets; not those that a container still sees."""
+        with self._sweeping:
+            if again or not self._swept:
+                sweep(f"secrets-{self.name}", memory(), lambda name: bool(labelled(self._engine, secrets=name)))
+            self._swept = True
+
+    def _start(self, job: Job, needs: Needs, stop: Stop, log: Log, pulse: Pulse) -> Outcome:
+        lines = Lines(log, secrets=job.secrets.values())
+        bell = threading.Event()
+        given = secret_files(job.secrets, self._who.owner, executor=self.name)
+        with stop.rings(bell), lent(job, self._who.owner), given as secrets:
+            config = self.configuration(job, needs, secrets)
+            made = created(self._engine, config, self._name(job))
+            with made as container, Watch(self._engine, container, lines, bell) as watch:
+                if lacks(self._engine, container, self._command[0]):
+                    reason = f"the runner could not be started: its image has no {self._command[0]}"
+                    return Outcome(status=Status.INFRA, reason=reason)
+                self._engine.api.start(container)
+                watch.start()
+                ended = await_end(self._engine, watch, pulse, bell, self._grace)
+        return judge(ended, job=job, needs=needs, lines=lines, pulse=pulse)
+
+    def _attach(self, found: Found, job: Job, needs: Needs, stop: Stop, log: Log) -> Outcome | None:
+        """To the end of one that another process started; None where its end, while nobody looked, says nothing."""
+        elapsed = age_seconds(self._engine, found.state) if found.running else 0.0
+        pulse = Pulse(job.out, needs, adopted=True, elapsed=elapsed)
+        if found.ended:
+            ended = ended_of(found.state, self.name)
+            if judge(ended, job=job, needs=needs, lines=Lines(_drop), pulse=pulse).status is Status.INFRA:
+                remove(self._engine, found.id)
+                return None
+        lines = Lines(log, secrets=job.secrets.values())
+        lines.feed(f"… found at work since {found.state['StartedAt'][:19]}; from its start it printed:\n".encode())
+        bell = threading.Event()
+        gone = removed(self._engine, found.id)
+        watching = Watch(self._engine, found.id, lines, bell, adopted=True)
+        with stop.rings(bell), lent(job, self._who.owner), gone, watching as watch:
+            watch.start()
+            ended = await_end(self._engine, watch, pulse, bell, self._grace)
+        self._sweep(again=True)
+        return judge(ended, job=job, needs=needs, lines=lines, pulse=pulse)
+
+    def _name(self, job: Job) -> str:
+        """One for a job, so that the engine itself refuses a second."""
+        digest = hashlib.sha256(f"{self._project}\n{job.run_id}\n{job.key}".encode()).hexdigest()[:12]
+        return f"lockstep-{slug(job.run_id)}-{slug(job.key)}-{digest}".replace("@", "-").replace("+", "-")
 
     def close(self) -> None:
-        """Removes every container of the runs that this executor served; safe while jobs still run."""
+        """Removes every container of the runs that this executor served, but what another orchestrator has at work.
+
+        Safe while jobs still run.
+        """
         try:
             for run_id in sorted(self._runs):
-                for container in labelled(self._engine, project=self._project, run=run_id):
-                    remove(self._engine, container)
+                for found in find(self._engine, project=self._project, run=run_id):
+                    if not found.held:
+                        remove(self._engine, found.id)
         except BROKEN as error:
             raise Unavailable(
                 f"{self.name} engine: {explain(error)}; what it still holds of this run can be removed later: "
@@ -167,57 +244,5 @@ class ContainerExecutor:
             ) from error
 
 
-class _Watch:
-    """Reads a container's output until it ends, then its exit code; rings `bell` when there is no more to wait for.
-
-    It is attached before the start, so that not one line is lost; what the engine keeps of the log is bounded.
-    """
-
-    def __init__(self, engine: Engine, container: str, lines: Lines, bell: threading.Event) -> None:
-        self.over = False
-        self._engine = engine
-        self._container = container
-        self._lines = lines
-        self._bell = bell
-        self._exit_code: int | None = None
-        self._error: Exception | None = None
-        self._output = engine.api.attach(container, stdout=True, stderr=True, stream=True, logs=False)
-        self._thread = threading.Thread(target=self._follow, name=f"watch {container[:12]}", daemon=True)
-
-    def __enter__(self) -> _Watch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        hang_up(self._output)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def join(self) -> None:
-        self._thread.join(_ENGINE_SECONDS)
-
-    def _follow(self) -> None:
-        try:
-            for chunk in self._output:
-                self._log(chunk)
-            self._lines.close()
-            self._exit_code = int(self._engine.api.wait(self._container, timeout=None)["StatusCode"])
-        except Exception as error:  # the job's own thread raises it, in exit_code()
-            self._error = error
-        finally:
-            self.over = True
-            self._bell.set()
-
-    def _log(self, chunk: bytes) -> None:
-        try:
-            self._lines.feed(chunk)
-        except OSError as error:
-            raise LockstepError(f"its log cannot be written: {error}") from error
-
-    def exit_code(self) -> int:
-        """Raises what the watching met, or TimeoutError when the engine reports no end of what it was told to stop."""
-        if self._error is not None:
-            raise self._error
-        if self._exit_code is None:
-            raise TimeoutError(f"no end of container {self._container[:12]} within {_ENGINE_SECONDS} s of its stop")
-        return self._exit_code
+def _drop(line: str) -> None:
+    """A log that keeps nothing."""

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from orchestrator.executors.protocol import Job, Needs
-from orchestrator.executors.surroundings import variables
+from orchestrator.executors.surroundings import SECRETS, variables
+from orchestrator.process import Process
 
 ROOT = "/lockstep"
 UNPRIVILEGED = 10001  # uid and gid inside, where the caller is root
 LABEL = "org.lockstep"
+OWNER = ("host", "boot", "pid", "start")  # labels that say which process made a container
 _GIB = 2**30
-_PIDS = 4096
+PIDS = 4096
 _HOME_GIB = 1
+FETCH_NETWORK = "bridge"
+# of a container's output on the engine's disk: at least the last 32 MB, for who adopts it, at most 64
+LOG_KEPT = {"max-size": "32m", "max-file": "2"}
 Config = dict[str, object]
 
 
@@ -56,9 +62,14 @@ def run_as(facts: EngineFacts, *, uid: int, gid: int) -> RunAs:
     return RunAs(user=f"{uid}:{gid}", userns=userns)
 
 
-def labels(project: str, job: Job) -> dict[str, str]:
-    """How `clean` and a later run find what an interrupted one left."""
-    return {f"{LABEL}.project": project, f"{LABEL}.run": job.run_id, f"{LABEL}.job": job.key}
+def labels(project: str, job: Job, owner: Process | None = None) -> dict[str, str]:
+    """How `clean` and a later run find what an interrupted one left, and whether its owner is still there."""
+    words = {"project": project, "run": job.run_id, "job": job.key}
+    if job.identity:
+        words["identity"] = job.identity
+    if owner is not None:
+        words |= {name: str(getattr(owner, name)) for name in OWNER}
+    return {f"{LABEL}.{name}": word for name, word in words.items()}
 
 
 def configure(
@@ -70,9 +81,14 @@ def configure(
     who: RunAs,
     facts: EngineFacts,
     labels: Mapping[str, str],
+    fetch_network: str = FETCH_NETWORK,
+    secrets: Path | None = None,
 ) -> Config:
-    """The body of `POST /containers/create` (engine API 1.41 and later). Sources of mounts become absolute."""
-    environment = variables(tmp="/tmp", home="/tmp/home", threads=needs.threads)
+    """The body of `POST /containers/create` (engine API 1.41 and later). Sources of mounts become absolute.
+
+    `fetch_network` is the engine's network of a job that may have one; the folder `secrets` is seen as work/secrets.
+    """
+    environment = variables(tmp="/tmp", home="/tmp/home", threads=needs.threads, job=job)
     environment["PYTHONDONTWRITEBYTECODE"] = "1"  # the root is read-only
     # `void` hides the GPUs also where the engine's default runtime would show them all
     name, value = ("DRIVER_CAPABILITIES", "compute,utility") if needs.gpus else ("VISIBLE_DEVICES", "void")
@@ -88,30 +104,32 @@ def configure(
         "Labels": dict(labels),
         # the image's own is turned off; podman has none to turn off, and would set a timer for this
         "Healthcheck": {} if facts.kind == "podman" else {"Test": ["NONE"]},
-        "HostConfig": _host_config(job, needs, who, facts),
+        "HostConfig": {
+            **_host_config(needs, who, facts),
+            "Mounts": _mounts(job, secrets),
+            "NetworkMode": fetch_network if job.network else "none",
+        },
     }
 
 
-def _host_config(job: Job, needs: Needs, who: RunAs, facts: EngineFacts) -> Config:
+def _host_config(needs: Needs, who: RunAs, facts: EngineFacts) -> Config:
     memory = int(needs.memory_gb * _GIB) if needs.memory_gb else 0
     return {
-        "Mounts": _mounts(job),
         "ReadonlyRootfs": True,
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges"],
-        "NetworkMode": "none",
         "ExtraHosts": ["job:127.0.0.1"],  # without it code that looks up its own host name fails
         "IpcMode": "private",
         "UsernsMode": who.userns,
         "Tmpfs": _scratch(needs, facts),
         "ShmSize": int(needs.shm_gb * _GIB),
-        "PidsLimit": _PIDS,
+        "PidsLimit": PIDS,
         "Memory": memory,
         "MemorySwap": memory,
         "Ulimits": [{"Name": name, "Soft": most, "Hard": most} for name, most in {"core": 0, **facts.limits}.items()],
         "DeviceRequests": _device_requests(needs.gpus, facts),
         "Init": True,
-        "LogConfig": {"Type": "json-file", "Config": {"max-size": "16m", "max-file": "1"}},
+        "LogConfig": {"Type": "json-file", "Config": LOG_KEPT},
     }
 
 
@@ -126,10 +144,11 @@ def _tmpfs(gib: float) -> str:
     return f"rw,exec,nosuid,nodev,mode=1777,size={int(gib * _GIB)}"
 
 
-def _mounts(job: Job) -> list[Config]:
+def _mounts(job: Job, secrets: Path | None) -> list[Config]:
     """`Mounts`, not `Binds`: a source that is missing is an error, never a new empty folder that root owns."""
     given = {"work/job.json": (job.folder / "work" / "job.json", False)}
     given |= {mount.target: (mount.source, mount.writable) for mount in job.mounts}
+    given |= {SECRETS: (secrets, False)} if secrets else {}
     return [
         {"Type": "bind", "Source": str(source.resolve()), "Target": f"{ROOT}/{target}", "ReadOnly": not writable}
         for target, (source, writable) in given.items()

@@ -111,6 +111,12 @@ def read_facts(version: Mapping[str, Any], info: Mapping[str, Any]) -> EngineFac
     )
 
 
+def describe(facts: EngineFacts) -> dict[str, object]:
+    """For records: what the engine is, and not where."""
+    version = ".".join(map(str, facts.version))
+    return {"kind": facts.kind, "version": version, "rootless": facts.rootless, "remapped": facts.remapped}
+
+
 def explain(error: BaseException) -> str:
     """One line of what an engine or the SDK said, without the layers of exceptions around it."""
     said = error.explanation if isinstance(error, APIError) and error.explanation else error
@@ -128,13 +134,46 @@ def explain(error: BaseException) -> str:
     return text if len(text) <= 400 else text[:399] + "…"
 
 
+class ImageGone(Exception):
+    """The engine does not have the image that a container was to be made of."""
+
+
 @contextmanager
 def created(engine: Engine, config: Mapping[str, Any], name: str) -> Iterator[str]:
-    """A container's id, not started yet; removed at the end whatever happened, even when its creation was cut off."""
+    """A container's id, not started yet; removed at the end whatever happened.
+
+    An engine has no two of one name. Raises ImageGone; FileExistsError where another process has just made it.
+    """
     try:
-        yield engine.api.create_container_from_config(dict(config), name)["Id"]
+        container = str(engine.api.create_container_from_config(dict(config), name)["Id"])
+    except NotFound as error:
+        raise ImageGone(explain(error)) from error
+    except APIError as error:
+        if error.status_code == 409 or "in use" in explain(error):  # podman 4 says 500
+            raise FileExistsError(f"container {name} is there already: {explain(error)}") from error
+        raise
+    with removed(engine, container):
+        yield container
+
+
+@contextmanager
+def removed(engine: Engine, container: str) -> Iterator[None]:
+    """The container is gone after this block, whatever happened."""
+    try:
+        yield
     finally:
-        remove(engine, name)
+        remove(engine, container)
+
+
+def lacks(engine: Engine, container: str, program: str) -> bool:
+    """Whether podman would start the container without having the program: its init then ends as any program might.
+
+    Docker refuses such a start itself.
+    """
+    if engine.facts.kind != "podman":
+        return False
+    url = engine.api._url("/containers/{0}/archive", container)
+    return bool(engine.api.head(url, params={"path": program}, timeout=_ANSWER_SECONDS).status_code == 404)
 
 
 def remove(engine: Engine, container: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import codecs
 import re
 from collections import deque
+from collections.abc import Iterable
 
 from orchestrator.executors.protocol import Log
 
 LOG_LIMIT = 64 * 2**20  # characters of one job that reach its log
 LINE_LIMIT = 64 * 2**10
+_SHORTEST_SECRET = 4
 _UNSAFE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -22,11 +24,14 @@ class Lines:
     """Turns chunks of bytes into calls of `log`, one a line, without terminal escapes and control characters.
 
     Of a line that was overwritten with carriage returns (progress bars) the last state is kept. Bytes that are not
-    UTF-8 become U+FFFD. Past `limit` characters one last line says so and the rest is dropped.
+    UTF-8 become U+FFFD. Past `limit` characters one last line says so and the rest is dropped. `secrets` are values
+    that are never logged, whatever a job prints.
     """
 
-    def __init__(self, log: Log, *, limit: int = LOG_LIMIT) -> None:
+    def __init__(self, log: Log, *, limit: int = LOG_LIMIT, secrets: Iterable[str] = ()) -> None:
         self._log = log
+        # what is shorter says nothing, and would tear every line apart
+        self._secrets = sorted((s for s in secrets if len(s) >= _SHORTEST_SECRET), key=len, reverse=True)
         self._left = limit
         self._limit = limit
         self._decode = codecs.getincrementaldecoder("utf-8")("replace")
@@ -36,6 +41,8 @@ class Lines:
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes; complete lines are logged at once."""
+        if self._left <= 0:  # a job may print for hours after that
+            return
         *complete, self._rest = (self._rest + self._decode.decode(chunk)).split("\n")
         for line in complete:
             self._emit(line)
@@ -49,10 +56,16 @@ class Lines:
             self._emit(self._rest)
         self._rest = ""
 
+    def hidden(self, text: str) -> str:
+        """The text without the job's secrets."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
     def _emit(self, line: str) -> None:
         if self._left <= 0:
             return
-        text = printable(line.rstrip("\r").rpartition("\r")[2])
+        text = self.hidden(printable(line.rstrip("\r").rpartition("\r")[2]))
         if len(text) > LINE_LIMIT:
             text = text[:LINE_LIMIT] + f" … ({len(text)} characters, cut)"
         self._left -= len(text) + 1

@@ -76,7 +76,8 @@ class Job:
     identity: str = ""  # SHA-256 of what it does, for its label
     network: bool = False  # fetch alone
     environ: Mapping[str, str] = field(default_factory=dict)  # no secrets: `inspect` shows it
-    secrets: Mapping[str, str] = field(default_factory=dict)  # name → value; seen inside as files work/secrets/<name>
+    # name → value; seen inside as files work/secrets/<name>, and nowhere else
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def out(self) -> Path:
@@ -130,6 +131,9 @@ class Executor(Protocol):
 
         None where there is nothing of it. `log` receives all that it printed since its start.
         """
+
+    def alive(self, run_id: str, key: str) -> bool:
+        """Does something of this job run, whoever started it? Raises Unavailable when that cannot be told."""
 
     def run(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome:
         """Run the job and block until it has ended; `stop` ends it early (outcome `skipped`, reason `interrupted`).

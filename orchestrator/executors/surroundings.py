@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from orchestrator.executors.protocol import Job
+
 USER_NAME = "lockstep"
+SECRETS = "work/secrets"  # where a job finds its secrets, as files
 
 
-def variables(*, tmp: str, home: str, threads: int | None) -> dict[str, str]:
+def variables(*, tmp: str, home: str, threads: int | None, job: Job) -> dict[str, str]:
     """What code needs that finds no passwd entry, no network and only `tmp` and `home` to write to.
 
     Without USER and LOGNAME `getpass.getuser()` and torch inductor raise for a uid that has no passwd entry; without
     the cache folders hub modules, matplotlib, triton and inductor write to a HOME that may be read-only. Jobs side by
-    side that each take all cores wait for one another: `threads` shares them out.
+    side that each take all cores wait for one another: `threads` shares them out. A job's own variables come last; the hub
+    libraries are told that there is no network unless the job has it.
     """
+    offline = {} if job.network else {name: "1" for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")}
     shared = {} if threads is None else {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     return {
         **shared,
@@ -25,8 +30,7 @@ def variables(*, tmp: str, home: str, threads: int | None) -> dict[str, str]:
         "XDG_CACHE_HOME": f"{home}/.cache",
         "HF_HOME": f"{tmp}/huggingface",
         "HF_MODULES_CACHE": f"{tmp}/modules",
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
+        **offline,
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "MPLCONFIGDIR": f"{tmp}/matplotlib",
         "TRITON_CACHE_DIR": f"{tmp}/triton",
@@ -34,4 +38,5 @@ def variables(*, tmp: str, home: str, threads: int | None) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "GLOO_SOCKET_IFNAME": "lo",
         "VLLM_HOST_IP": "127.0.0.1",
+        **job.environ,
     }

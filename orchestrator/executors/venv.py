@@ -9,14 +9,17 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
 
 from orchestrator.errors import LockstepError
 from orchestrator.executors.ending import Ended, forget_error, judge
 from orchestrator.executors.lines import Lines
-from orchestrator.executors.protocol import Job, Log, Needs, Outcome, Status, Stop
-from orchestrator.executors.surroundings import variables
+from orchestrator.executors.private import memory, private_folder, secret_files, sweep
+from orchestrator.executors.protocol import Job, Log, Mount, Needs, Outcome, Status, Stop
+from orchestrator.executors.pulse import Pulse
+from orchestrator.executors.surroundings import SECRETS, variables
 from orchestrator.executors.venv_install import Venv, VenvStore
 from orchestrator.executors.venv_tree import linked
 
@@ -34,6 +37,7 @@ class VenvExecutor:
 
     name = "venv"
     isolated = False
+    engine: Mapping[str, object] = MappingProxyType({"kind": "venv"})
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class VenvExecutor:
         self._grace = grace
         self._venvs: dict[str, Venv] = {}
         self._preparing = threading.Lock()
+        self._swept = False
         self._live: set[_Process] = set()
 
     def prepare(self, environment: str) -> None:
@@ -67,8 +72,11 @@ class VenvExecutor:
             "environment_digest": venv.environment_digest,
         }
 
+    def alive(self, run_id: str, key: str) -> bool:
+        return False  # its processes end with their orchestrator
+
     def adopt(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome | None:
-        return None
+        return None  # as `alive`
 
     def run(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome:
         if refused := self._refusal(job):
@@ -77,12 +85,25 @@ class VenvExecutor:
         if stop.is_set():
             return Outcome(status=Status.SKIPPED, reason="interrupted")
         forget_error(job)
-        lines = Lines(log)
+        lines = Lines(log, secrets=job.secrets.values())
+        scratch = Path(tempfile.gettempdir())
+        given = secret_files(job.secrets, None, executor=self.name)
         try:
-            with linked(job), tempfile.TemporaryDirectory(prefix="lockstep-", ignore_cleanup_errors=True) as private:
-                return self._run(job, needs, stop, lines, Path(private))
+            self._sweep(scratch)
+            with private_folder("job", scratch) as private, given as secrets:
+                seen = (Mount(source=secrets, target=SECRETS),) if secrets else ()
+                with linked(replace(job, mounts=(*job.mounts, *seen))):
+                    return self._run(job, needs, stop, lines, private)
         except OSError as error:
             return Outcome(status=Status.INFRA, reason=f"this machine: {error}")
+
+    def _sweep(self, scratch: Path) -> None:
+        """Once, what orchestrators that were killed left."""
+        with self._preparing:
+            if not self._swept:
+                sweep("job", scratch)
+                sweep(f"secrets-{self.name}", memory())
+            self._swept = True
 
     def _refusal(self, job: Job) -> str:
         if self._unsandboxed or not (job.trust_remote_code or job.pickled_weights):
@@ -92,18 +113,20 @@ class VenvExecutor:
 
     def _run(self, job: Job, needs: Needs, stop: Stop, lines: Lines, private: Path) -> Outcome:
         bell = threading.Event()
+        pulse = Pulse(job.out, needs)
         arguments = [str(self._venvs[job.environment].python), *self._command, *job.arguments]
         with stop.rings(bell), self._started(arguments, job, needs, private) as process:
             watch = _Watch(process, lines, bell)
-            rung = bell.wait(needs.timeout_seconds)
-            cut: Literal["", "stop", "timeout"] = ""
+            limit = pulse.wait(bell)
+            stopped = False
             if process.poll() is None:
-                cut = "stop" if rung else "timeout"
+                stopped = limit is None
                 _signal(process, signal.SIGTERM)
                 if not watch.ended_within(self._grace):
                     _signal(process, signal.SIGKILL)
             code = watch.exit_code()
-        return judge(Ended(exit_code=code, cut=cut), job=job, needs=needs, lines=lines)
+        ended = Ended(exit_code=code, stopped=stopped, limit=limit)
+        return judge(ended, job=job, needs=needs, lines=lines, pulse=pulse)
 
     @contextmanager
     def _started(self, arguments: list[str], job: Job, needs: Needs, private: Path) -> Iterator[_Process]:
@@ -111,7 +134,7 @@ class VenvExecutor:
         process = subprocess.Popen(
             arguments,
             cwd=job.folder,
-            env=self._environment(needs, private),
+            env=self._environment(job, needs, private),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -127,14 +150,15 @@ class VenvExecutor:
             if process.stdout is not None:
                 process.stdout.close()
 
-    def _environment(self, needs: Needs, private: Path) -> dict[str, str]:
+    def _environment(self, job: Job, needs: Needs, private: Path) -> dict[str, str]:
         home = private / "home"
         home.mkdir()
         return {
-            **variables(tmp=str(private), home=str(home), threads=needs.threads),
+            **variables(tmp=str(private), home=str(home), threads=needs.threads, job=job),
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "PYTHONPATH": str(self._runner.resolve()),
             "CUDA_VISIBLE_DEVICES": ",".join(needs.gpus),
+            "LOCKSTEP_PARENT": str(os.getpid()),  # the runner asks the kernel to end it with this process
         }
 
     def close(self) -> None:

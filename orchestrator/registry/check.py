@@ -13,12 +13,20 @@ from orchestrator.registry.origin import Parts, escapes
 from orchestrator.registry.schema import BenchmarkEntry, GpuNeed, ModelEntry
 
 PATH_FIELDS: Mapping[str, Sequence[str]] = {"models": ("path", "hub", "answers"), "benchmarks": ("file",)}
+_ONE_AT_A_TIME = (
+    "hf",
+    "vlmevalkit",
+    "replay",
+    "random-choice",
+    "most-frequent",
+)  # the runner's adapters that know no batch
 _ENVIRONMENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,59}")
 
 
 def references(parts: Parts) -> list[str]:
     """Every mistake that one entry alone does not show, as `file:line: what`."""
-    return [*_names(parts), *_models(parts), *_benchmarks(parts), *_choices(parts), *_paths(parts), *_unchecked(parts)]
+    each = (_names, _models, _after_oom, _benchmarks, _choices, _paths, _unchecked, _run)
+    return [problem for check in each for problem in check(parts)]
 
 
 def _names(parts: Parts) -> Iterator[str]:
@@ -69,11 +77,35 @@ def _blinded(of: str, parts: Parts) -> str:
     return ""
 
 
+def _after_oom(parts: Parts) -> Iterator[str]:
+    """Fallbacks that would change nothing: a start under them is a GPU's time for nothing."""
+    for name, entry in parts.models.items():
+        origin = parts.origins["models", name]
+        real = parts.models.get(entry.of or "", entry)
+        alone = f"changes nothing: kind {real.resolved_kind} answers one sample at a time"
+        remedy = "use gpus" if real.resolved_kind in ("hf", "vlmevalkit") else "leave it out"
+        batches = real.resolved_kind not in _ONE_AT_A_TIME
+        if entry.batch_size is not None and not batches:
+            yield origin.at(f"{alone}; {remedy}", "batch_size")
+        size, gpus = entry.batch_size, entry.gpu.count
+        for i, fallback in enumerate(entry.on_oom):
+            if fallback.batch_size is not None and not batches:
+                yield origin.at(f"{alone}; {remedy}", "on_oom", i)
+            elif fallback.batch_size is not None and size is not None and fallback.batch_size >= size:
+                yield origin.at(f"batch_size {fallback.batch_size} is not less than the {size} before it", "on_oom", i)
+            elif fallback.gpus is not None and fallback.gpus <= gpus:
+                yield origin.at(f"gpus {fallback.gpus} is not more than the {gpus} before it", "on_oom", i)
+            size, gpus = fallback.batch_size or size, fallback.gpus or gpus
+
+
 def _benchmarks(parts: Parts) -> Iterator[str]:
     for name, entry in parts.benchmarks.items():
         origin = parts.origins["benchmarks", name]
         if entry.evaluate_in and (problem := _absent(entry.evaluate_in, "environments", parts)):
             yield origin.at(problem, "evaluate_in")
+        if entry.max_failed_samples and not (entry.metric.proportion or entry.metric.mean):
+            what = "is neither a proportion nor a mean, so there is no bound for failed samples"
+            yield origin.at(f"the metric {entry.metric.id!r} {what}; leave it out", "max_failed_samples")
         for what, where in _metrics(entry):
             yield origin.at(what, *where)
 
@@ -135,3 +167,26 @@ def _unchecked(parts: Parts) -> Iterator[str]:
                 if field not in fields:
                     near = did_you_mean(field, fields)
                     yield parts.origins[section, name].at(f"{field!r} is not a field{near}", "unchecked", i)
+
+
+def _run(parts: Parts) -> Iterator[str]:
+    """Limits that a shorter one never lets come to pass."""
+    run = parts.run
+    if run is None:
+        return
+    origin = parts.origins["run", ""]
+    outer = {"timeout_minutes": run.timeout_minutes, "deadline_minutes": run.deadline_minutes}
+    stall = run.stall_minutes if "stall_minutes" in run.model_fields_set else None
+    pairs = [
+        *(("cell_timeout_minutes", run.cell_timeout_minutes, name, limit) for name, limit in outer.items()),
+        *(
+            ("stall_minutes", stall, name, limit)
+            for name, limit in {"cell_timeout_minutes": run.cell_timeout_minutes, **outer}.items()
+        ),
+    ]
+    for name, value, other, limit in pairs:
+        if value is not None and limit is not None and value > limit:
+            yield origin.at(f"{value:g} is longer than {other} ({limit:g}) and never comes to pass", name)
+    wait, longest = run.retries.wait_seconds, run.retries.max_wait_seconds
+    if wait > longest:
+        yield origin.at(f"{wait:g} is longer than max_wait_seconds ({longest:g})", "retries", "wait_seconds")

@@ -51,10 +51,24 @@ class GpuNeed(_Entry):
 
 
 class Source(_Entry):
-    """Code that is on no package index: fetched like weights, put on the model's path."""
+    """Code that is on no package index, put on the model's path: an archive fetched like weights, or a folder by hand."""
 
-    url: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    url: str | None = Field(default=None, pattern=r"^https?://", description="where the archive is")
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(default=None, description="the archive's")
+    folder: Annotated[str, Field(pattern=r"^\w[\w.+-]*$")] | None = Field(
+        default=None, description="a folder of cache/sources that was unpacked by hand; known by its content"
+    )
+    subfolder: Annotated[str, Field(pattern=r"^\w[\w.+-]*(/\w[\w.+-]*)*$")] | None = Field(
+        default=None, description="what of it goes on the path, where not its top folder"
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Source:
+        if not (self.folder or (self.url and self.sha256)):
+            raise ValueError("a source is url with sha256, or a folder that you unpack yourself")
+        if self.folder and self.sha256:
+            raise ValueError("folder and sha256 exclude each other: a folder is known by its content")
+        return self
 
 
 class Fallback(_Entry):

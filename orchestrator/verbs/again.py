@@ -12,8 +12,9 @@ from orchestrator.again import Again, equal_answers, prepare
 from orchestrator.errors import EnvironmentUnavailable, Exit, Unavailable, worst
 from orchestrator.executors.container_config import UNPRIVILEGED
 from orchestrator.executors.protocol import Executor, Job, Needs, Status
-from orchestrator.going import exit_of, planned_job
+from orchestrator.going import exit_of
 from orchestrator.jobs import write_job
+from orchestrator.needs import planned_job
 from orchestrator.runs import find_run
 from orchestrator.schedule import Schedule
 from orchestrator.settings import project_path, settings
@@ -43,7 +44,7 @@ def repro(arguments: argparse.Namespace) -> int:
     for outcome in bad:
         print(f"{outcome.status.value}: {outcome.reason}", file=sys.stderr)
     if bad or signals.exit is not None:
-        codes = [exit_of(outcome.status) for outcome in bad if outcome.status is not Status.SKIPPED]
+        codes = [exit_of(outcome) for outcome in bad if outcome.status is not Status.SKIPPED]
         return int(worst([*([signals.exit] if signals.exit else []), *(codes or [Exit.FAILED])]))
     infer = next(stage for stage in record.stages if stage.kind == "infer")
     same, both = equal_answers(run.root / infer.path / "predictions.jsonl", again.place.infer / "predictions.jsonl")

@@ -46,14 +46,16 @@ def registry(arguments: argparse.Namespace) -> int:
 
 
 def schemas(arguments: argparse.Namespace) -> int:
-    """Write schemas/ from the models, or fail where a file is stale."""
+    """Write schemas/ from the models and the runner's code, or fail where a file is stale or a change was not said."""
     from orchestrator import schemas as making
+    from orchestrator import versions_lint
 
     if arguments.check:
-        problems = making.check()
-        for problem in problems:
-            print(problem, file=sys.stderr)
-        return int(Exit.FAILED if problems else Exit.OK)
-    for name in making.write():
-        print(f"wrote schemas/{name}")
-    return int(Exit.OK)
+        problems = [*making.check(), *versions_lint.check()]
+    else:
+        wrote, problems = versions_lint.write(accept=arguments.accept)
+        for name in [*making.write(), *([versions_lint.FILE.name] if wrote else [])]:
+            print(f"wrote schemas/{name}")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return int(Exit.FAILED if problems else Exit.OK)

@@ -105,29 +105,20 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 
 def clean(arguments: argparse.Namespace) -> int:
-    """List what runs of this project left in the engine, and remove it with --yes."""
-    from orchestrator.executors import project_name
-    from orchestrator.executors.container_engine import connect, labelled, remove
+    """List what runs of this project left when they were killed, and remove it with --yes; what is kept says why."""
+    from orchestrator.leftovers import find_leftovers, open_engine, remove_leftover
 
-    environ = settings()
-    engine = connect("docker", environ)
-    left = kept = 0
-    for container in labelled(engine, project=project_name(ProjectLayout().root)):
-        state = engine.api.inspect_container(container)
-        name, running = str(state["Name"]).lstrip("/"), bool(state["State"]["Running"])
-        if running and not arguments.running:
-            kept += 1
-            print(f"{name}: running, kept")
-        elif arguments.yes:
-            remove(engine, container)
-            print(f"{name}: removed")
-        else:
-            left += 1
-            print(f"{name}: {state['State']['Status']}")
-    if kept:
-        print("a run may be at work; where none is: python run_matrix.py clean --running --yes")
-    if left:
+    engine = open_engine(getattr(arguments, "executor", "auto"))
+    found = find_leftovers(engine, project_path(arguments.output_root))
+    offered = ("left", "unsure") if arguments.running else ("left",)
+    for one in found:
+        gone = arguments.yes and one.state in offered and remove_leftover(engine, one)
+        said = "removed" if gone else "kept" if arguments.yes or one.state not in offered else "left behind"
+        console.print_line(f"{one.name}: {said} ({one.why})")
+    if any(one.state == "unsure" for one in found) and not arguments.running:
+        print("where no run is at work they can go too: python run_matrix.py clean --running --yes")
+    if any(one.state in offered for one in found) and not arguments.yes:
         print("remove them: python run_matrix.py clean --yes" + (" --running" if arguments.running else ""))
-    if not left and not kept:
-        print("nothing left behind")
+    if not found:
+        print(f"nothing left behind in {engine.facts.kind}")
     return int(Exit.OK)

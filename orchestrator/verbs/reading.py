@@ -15,32 +15,43 @@ from orchestrator.settings import project_path
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """Rebuild a run's report from its records alone."""
+    """Rebuild a run's report from its records; a number whose proof is gone is said and not shown."""
     from orchestrator import report as making
     from orchestrator.display import report_files
     from orchestrator.records_table import score_table
 
     run = find_run(project_path(arguments.output_root), arguments.run)
     paths = making.build(run)
-    records = read_records(run)
     files = report_files(run, paths)
     if arguments.json:
-        console.print_json({"run": run.root.name, "files": files, "problems": list(paths.problems)})
+        problems = [*paths.unproven, *paths.problems]
+        console.print_json({"run": run.root.name, "files": files, "problems": problems})
     else:
-        console.print_scores(score_table(records, read_run(run)), files=files, notes=[*paths.problems, *paths.notes])
-    return int(Exit.FAILED if paths.problems else Exit.OK)
+        console.print_scores(
+            score_table(paths.records, read_run(run)), files=files, notes=[*paths.problems, *paths.notes]
+        )
+    return int(Exit.FAILED if paths.unproven or paths.problems else Exit.OK)
 
 
 def show(arguments: argparse.Namespace) -> int:
-    """A cell's samples."""
+    """A cell's samples; where its number has no proof any more, that comes first."""
+    from orchestrator.recheck import recheck
     from orchestrator.samples import samples_of
 
     run = find_run(project_path(arguments.output_root), arguments.run)
-    record = find_record(run, arguments.model, arguments.benchmark, arguments.environment)
+    stored = find_record(run, arguments.model, arguments.benchmark, arguments.environment)
+    record = recheck(run, stored)
     samples, notes = samples_of(run, record, failed=arguments.failed)
+    if record.status is not stored.status:
+        notes.insert(0, f"{record.status.value}: {record.reason}")
     if arguments.json:
         console.print_json(
-            {"cell": [record.row, record.benchmark], "notes": notes, "samples": [asdict(s) for s in samples]}
+            {
+                "cell": [record.row, record.benchmark],
+                "status": record.status.value,
+                "notes": notes,
+                "samples": [asdict(s) for s in samples],
+            }
         )
     else:
         console.print_samples(samples, notes, total=record.n_rows or len(samples))

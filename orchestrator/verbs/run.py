@@ -6,8 +6,10 @@ import argparse
 import shlex
 import sys
 
-from orchestrator.errors import Unavailable, worst
-from orchestrator.session import Request, open_session
+from orchestrator.errors import Unavailable, UsageError, worst
+from orchestrator.layout import RunLayout
+from orchestrator.runs import find_run
+from orchestrator.session import Request, Session, open_session
 from orchestrator.settings import project_path, settings
 
 
@@ -32,6 +34,10 @@ def request_of(arguments: argparse.Namespace) -> Request:
         jobs=arguments.jobs,
         seed=arguments.seed,
         timeout_seconds=arguments.timeout,
+        deadline_seconds=arguments.deadline,
+        fresh=arguments.fresh,
+        wait=arguments.wait,
+        offline=arguments.offline,
         fail_fast=arguments.fail_fast,
         command=shlex.join(["python", "run_matrix.py", *sys.argv[1:]]),
     )
@@ -59,19 +65,45 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the matrix; `--plan` only prints it."""
     if arguments.plan:
         return plan(arguments)
+    if arguments.fetch_only:
+        return _fetch_only(arguments)
+    return _run(open_session(request_of(arguments), settings()), arguments)
+
+
+def _fetch_only(arguments: argparse.Namespace) -> int:
+    from orchestrator.fetch_only import fetch_only
+
+    if arguments.offline:
+        raise UsageError("--fetch-only fetches and --offline fetches nothing: leave one of them out")
+    code, shown = fetch_only(open_session(request_of(arguments), settings()))
+    if arguments.json:
+        from orchestrator.console import print_json
+
+        print_json(shown)
+    return int(code)
+
+
+def resume(arguments: argparse.Namespace) -> int:
+    """Go on with a run that ended before all its cells did."""
+    from orchestrator.resume import reopen
+
+    run = find_run(project_path(arguments.output_root), arguments.run)
+    return _run(reopen(run, settings(), wait=arguments.wait, offline=arguments.offline), arguments, resumed=run)
+
+
+def _run(session: Session, arguments: argparse.Namespace, *, resumed: RunLayout | None = None) -> int:
     from orchestrator.run import run_matrix
 
-    session = open_session(request_of(arguments), settings())
     try:
-        return int(run_matrix(session, as_json=arguments.json))
+        return int(run_matrix(session, as_json=arguments.json, resumed=resumed))
     except BrokenPipeError:
         raise
     except KeyboardInterrupt:
         print(
-            "stopped at once; finished cells are kept: python run_matrix.py report, or the same command",
+            "stopped at once; nothing that was answered is lost: python run_matrix.py resume latest",
             file=sys.stderr,
         )
         raise
     except OSError as error:  # the disk is full, or gone: the records that are there are whole
-        what = f"{session.request.outputs}: {error.strerror or error}; finished cells are kept"
-        raise Unavailable(f"{what}: mend it, then python run_matrix.py report, or the same command again") from error
+        what = f"{session.request.outputs}: {error.strerror or error}; nothing that was answered is lost"
+        raise Unavailable(f"{what}: mend it, then python run_matrix.py resume latest") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 from lockstep_runner import __version__
 from lockstep_runner.contract import OUT, ContractError, read_job
 from lockstep_runner.failures import failure
-from lockstep_runner.files import write_json
+from lockstep_runner.files import DiskError, write_json
 from lockstep_runner.machine import prepare_environment
-from lockstep_runner.stopping import Stopping
+from lockstep_runner.parent import end_with_parent
+from lockstep_runner.results import ERROR
+from lockstep_runner.stopping import Interrupted, Stopping
 
 USAGE = f"""\
 lockstep_runner {__version__}: evaluates a vision-language model inside its own environment.
@@ -21,6 +24,9 @@ lockstep_runner {__version__}: evaluates a vision-language model inside its own 
 
   python -m lockstep_runner --model MODEL --data FILE.tsv [--limit N] [--out DIR] …
       stand alone: one model, one benchmark file, a small table; all options: --model --help
+
+  python -m lockstep_runner fetch work/job.json
+      bring the weights, sources and data that the file names into cache/; how each went: work/out/fetched.json
 
   python -m lockstep_runner check …
       compare the installed distributions with a lock; all options: check --help
@@ -41,7 +47,13 @@ def main(argv: Sequence[str]) -> int:
         return int(check.main(argv[1:]))
     stopping = Stopping()
     stopping.install()
+    if not end_with_parent():
+        return 143
     try:
+        if argv[0] == "fetch":
+            from lockstep_runner import fetch
+
+            return fetch.main(argv[1:], stopping)
         if argv[0].startswith("-"):
             from lockstep_runner import standalone
 
@@ -50,8 +62,11 @@ def main(argv: Sequence[str]) -> int:
     except ContractError as error:
         print(error, file=sys.stderr)
         if OUT.is_dir():
-            write_json(OUT / "error.json", failure(error, phase="start", kind="data"))
+            with contextlib.suppress(DiskError):
+                write_json(ERROR, failure(error, phase="start", kind="data"))
         return 2
+    except Interrupted as stop:  # before there was a job to end
+        return stop.exit_code
 
 
 def _job(path: Path, stopping: Stopping) -> int:

@@ -9,7 +9,7 @@ from types import TracebackType
 from lockstep_runner import machine
 from lockstep_runner.files import Hold, LineFile
 
-PHASES = ("start", "import", "load", "loaded", "infer", "free", "evaluate", "index", "stage_done", "done")
+PHASES = ("start", "import", "load", "loaded", "infer", "free", "evaluate", "index", "stage_done", "done", "fetch")
 
 
 class Events:

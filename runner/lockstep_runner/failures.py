@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lockstep_runner.files import DataError
+from lockstep_runner.files import DataError, DiskError
 
 _MESSAGE_LIMIT = 4000
+_MOST_CAUSES = 20
+_DEVICE_SIGNS = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS_EXECUTION_FAILED")
+_ASSERTED = "device-side assert"
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _MEMORY_SIGNS = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
@@ -17,11 +25,8 @@ class GenerationError(Exception):
 
 
 def failure(error: BaseException, *, phase: str, kind: str = "model", sample: str | None = None) -> dict[str, Any]:
-    """The `Failure` of an exception; memory and data errors name their own kind whatever the phase."""
-    if out_of_memory(error):
-        kind = "oom"
-    elif isinstance(error, DataError):
-        kind = "data"
+    """The `Failure` of an exception; what is the machine's or the data's names its own kind whatever the phase."""
+    kind = machines_kind(error) or ("data" if isinstance(error, DataError) else kind)
     message = str(error).strip() or type(error).__name__
     return {
         "kind": kind,
@@ -37,6 +42,12 @@ def one_line(why: dict[str, Any]) -> str:
     """A failure for the log."""
     message = " ".join(str(why["message"]).split())
     return f"{why['type']}: {message} ({why['where']})"
+
+
+def say(text: str) -> None:
+    """To the log, which may be gone with the one who reads it: no reason to fail, or to fail otherwise."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def where(error: BaseException) -> str:
@@ -56,13 +67,49 @@ def _short(filename: str) -> str:
     return "/".join(parts[parts.index("lockstep_runner") :]) if "lockstep_runner" in parts else "/".join(parts[-2:])
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """GPU or host memory: going on would only fail again, and what failed is the machine's size, not the answer."""
+def machines_kind(error: BaseException) -> str | None:
+    """`oom`, `disk` or `device` where that is behind an exception, else None. No answer is counted as failed for it.
+
+    Libraries wrap what they catch, so its causes are looked at too.
+    """
+    for link in _chain(error):
+        for kind, is_it in (("oom", _out_of_memory), ("disk", _disk_gone), ("device", _device_lost)):
+            if is_it(link):
+                return kind
+    return None
+
+
+def fatal(error: BaseException) -> bool:
+    """Everything after it in this process would fail too."""
+    return machines_kind(error) is not None or any(_device_unusable(link) for link in _chain(error))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """As Python shows it; a model can make a ring of causes, so it ends."""
+    link: BaseException | None = error
+    for _ in range(_MOST_CAUSES):
+        if link is None:
+            return
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """GPU or host memory: what failed is the machine's size, not the answer."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _MEMORY_SIGNS)
 
 
-def device_lost(error: BaseException) -> bool:
-    """After such an error every later call on the GPU fails too: samples must not be blamed for it."""
-    return isinstance(error, RuntimeError) and ("CUDA error" in str(error) or "CUBLAS_STATUS" in str(error))
+def _disk_gone(error: BaseException) -> bool:
+    """A file of ours cannot be written, or a disk is full for the model's own code."""
+    return isinstance(error, DiskError) or (isinstance(error, OSError) and error.errno in _DISK_FULL)
+
+
+def _device_lost(error: BaseException) -> bool:
+    """The GPU or its driver gave up. An assertion of a kernel is none of that: the model asked for the impossible."""
+    return _device_unusable(error) and _ASSERTED not in str(error)
+
+
+def _device_unusable(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _DEVICE_SIGNS)

@@ -20,6 +20,14 @@ class DataError(Exception):
     """A file that we were given is not what it should be; the message says which and why."""
 
 
+class DiskError(Exception):
+    """A file of ours cannot be written: the disk is full or gone. The message names the file and the system's reason."""
+
+    @classmethod
+    def of(cls, path: Path, error: OSError) -> DiskError:
+        return cls(f"{path}: {error.strerror or error}")
+
+
 def dumps(value: Any) -> str:
     """One line of pure ASCII: control characters, lone surrogates and megabytes come back as they were."""
     return json.dumps(value, ensure_ascii=True, allow_nan=False)
@@ -37,14 +45,19 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Replace `path` by these lines, all or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Replace `path` by these lines, all or nothing. Raises DiskError."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(line + "\n" for line in lines)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(line + "\n" for line in lines)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise DiskError.of(path, error) from error
 
 
 def read_lines(path: Path, *, whole: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -72,27 +85,46 @@ class LineFile:
     """Appends JSON lines. Each is flushed, so that a killed process loses none; the disk is synced at most once a
     second and at the end, so that a power cut loses a second at most, and fast models are not slowed by the disk.
 
-    `hold` keeps signals out while a line is written.
+    `hold` keeps signals out while a line is written. A line that the disk has no room for is taken out again whole.
+    All of it raises DiskError.
     """
 
     def __init__(self, path: Path, hold: Hold = contextlib.nullcontext) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.count = _drop_torn_end(path)
-        self._file = path.open("a", encoding="utf-8", newline="\n")
+        self._path = path
         self._hold = hold
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.count = _drop_torn_end(path)
+            self._file = path.open("ab", buffering=0)
+            self._size = os.fstat(self._file.fileno()).st_size
+        except OSError as error:
+            raise DiskError.of(path, error) from error
         self._synced = time.monotonic()
 
     def append(self, value: Any) -> None:
-        line = dumps(value) + "\n"
+        line = (dumps(value) + "\n").encode("ascii")
         with self._hold():
-            self._file.write(line)
-            self._file.flush()
+            try:
+                self._write(line)
+            except OSError as error:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._file.fileno(), self._size)
+                raise DiskError.of(self._path, error) from error
+            self._size += len(line)
             self.count += 1
             if time.monotonic() - self._synced >= FSYNC_SECONDS:
                 self._sync()
 
+    def _write(self, line: bytes) -> None:
+        rest = memoryview(line)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
     def _sync(self) -> None:
-        os.fsync(self._file.fileno())
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise DiskError.of(self._path, error) from error
         self._synced = time.monotonic()
 
     def __enter__(self) -> LineFile:
@@ -101,8 +133,12 @@ class LineFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._sync()
-        self._file.close()
+        with self._file:
+            try:
+                self._sync()
+            except DiskError:
+                if error is None:  # else that one is what is to be heard of
+                    raise
 
 
 def _drop_torn_end(path: Path) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from lockstep_runner import machine
 from lockstep_runner.adapters import Adapter, Part, Sample
 from lockstep_runner.contract import Model, Stage
 from lockstep_runner.events import Events
-from lockstep_runner.failures import GenerationError, device_lost, failure, one_line, out_of_memory
+from lockstep_runner.failures import GenerationError, failure, fatal, machines_kind, one_line, say
 from lockstep_runner.files import LineFile
 from lockstep_runner.predictions import Line, path_in, prompt_digest
 from lockstep_runner.stopping import Stopping
@@ -38,9 +38,10 @@ class Inference:
     benchmark: Benchmark
     events: Events
     stopping: Stopping
+    conditions: str
 
     def answer_missing(self, kept: dict[str, Line]) -> dict[str, Line]:
-        """Answer what `kept` lacks; all lines of the stage. Raises CannotGoOn when memory or the GPU is gone."""
+        """Answer what `kept` lacks; all lines of the stage. Raises CannotGoOn when memory, disk or the GPU is gone."""
         lines = dict(kept)
         total = len(self.stage.samples)
         with LineFile(path_in(self.stage.folder), self.stopping.held) as file:
@@ -48,24 +49,28 @@ class Inference:
                 if sample in lines:
                     continue
                 self.events.emit("infer", stage=self.stage.id, sample=sample, done=len(lines), total=total)
-                line, fatal = self._one(sample)
+                line, is_last = self._one(sample)
                 file.append(line)
                 lines[sample] = line
                 if line["error"] is not None:
                     why = one_line(line["error"])
-                    print(f"{self.stage.id}: sample {sample} failed: {why}", file=sys.stderr, flush=True)
-                if fatal:
+                    say(f"{self.stage.id}: sample {sample} failed: {why}")
+                if is_last:
                     raise CannotGoOn(line["error"])
                 self.stopping.check()
         return lines
 
     def _one(self, sample_id: str) -> tuple[Line, bool]:
-        """A prediction line, and whether what went wrong would go wrong for all later samples too."""
+        """A prediction line, and whether what went wrong would go wrong for all later samples too.
+
+        Raises CannotGoOn where that is not the model's fault: there is no line then, the sample is still to be answered.
+        """
         sample = Sample(sample_id, self.benchmark, self.stage.benchmark["name"])
         line: Line = {"id": sample_id, "answer": None, "error": None, "prompt_sha256": None, "seconds": 0.0}
+        line["conditions"] = self.conditions
         machine.seed_all(self.model.seed, sample_id)
         began = time.perf_counter()
-        phase, fatal = "prompt", False
+        phase, is_last = "prompt", False
         try:
             parts = self.adapter.prompt(sample)
             line["prompt_sha256"] = prompt_digest(parts)
@@ -74,11 +79,14 @@ class Inference:
         except (Exception, SystemExit) as error:  # wrappers of models call exit() too
             kind = "data" if phase == "prompt" else "model"
             line["error"] = failure(error, phase=phase, kind=kind, sample=sample_id)
-            fatal = out_of_memory(error) or device_lost(error)
+            is_last = fatal(error)
+            if machines_kind(error):
+                say(traceback.format_exc())
+                raise CannotGoOn(line["error"]) from error
         finally:
             self.benchmark.release(sample_id)
         line["seconds"] = round(time.perf_counter() - began, 6)
-        return line, fatal
+        return line, is_last
 
     def _text(self, parts: list[Part], sample: Sample) -> str:
         answer: object = self.adapter.answer(parts, sample)

@@ -90,6 +90,15 @@ def devices() -> tuple[str, list[str]]:
     return "cuda", [cuda.get_device_name(i) for i in range(cuda.device_count())]
 
 
+def threads() -> int | None:
+    """How many threads the native libraries take: what the job was given, else torch's own choice."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdecimal():
+        return int(given)
+    torch = torch_if_imported()
+    return None if torch is None else int(torch.get_num_threads())
+
+
 def seed_all(seed: int, sample: str = "") -> None:
     """Seed every generator from (seed, sample), so that a resumed job answers a sample as an uninterrupted one does."""
     mixed = int.from_bytes(hashlib.sha256(f"{seed}\0{sample}".encode("utf-8", "surrogatepass")).digest()[:4], "big")

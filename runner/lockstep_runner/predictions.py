@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep_runner.adapters import Part
+from lockstep_runner.conditions import read_conditions
 from lockstep_runner.files import DataError, dumps, read_lines, write_lines
 
 Line = dict[str, Any]
@@ -39,10 +40,12 @@ def read_predictions(folder: Path, wanted: Collection[str]) -> dict[str, Line]:
 def take_over(folder: Path, wanted: Collection[str]) -> dict[str, Line]:
     """The answers that an earlier job left for `wanted` samples.
 
-    Failed, torn and foreign lines are taken out of the file, which is replaced in one step:
-    a crash here loses nothing either.
+    Failed, torn and foreign lines, and those that cannot say under what conditions they were made, are taken out of the
+    file, which is replaced in one step: a crash here loses nothing either. Raises DataError.
     """
-    kept = {sample: line for sample, line in read_predictions(folder, wanted).items() if line["error"] is None}
+    known = read_conditions(folder)
+    lines = read_predictions(folder, wanted)
+    kept = {sample: line for sample, line in lines.items() if line["error"] is None and line.get("conditions") in known}
     path = path_in(folder)
     if path.is_file():
         text = [dumps(line) for line in kept.values()]

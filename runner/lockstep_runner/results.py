@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
 from lockstep_runner import machine
-from lockstep_runner.contract import RESULT_SCHEMA, Job, Stage, digest_of
-from lockstep_runner.files import write_json
+from lockstep_runner.contract import OUT, RESULT_SCHEMA, Job, Stage, digest_of
+from lockstep_runner.failures import one_line, say
+from lockstep_runner.files import DiskError, write_json
+
+ERROR = OUT / "error.json"
 
 
 def result(
@@ -53,6 +57,13 @@ def result(
 def write_result(stage: Stage, said: dict[str, Any]) -> None:
     """Rename it into place: now the stage is finished."""
     write_json(stage.folder / "result.json", said)
+
+
+def write_error(why: dict[str, Any]) -> None:
+    """Why the job itself cannot go on: in error.json, and as the last line printed, all that a full disk leaves room for."""
+    with contextlib.suppress(DiskError):
+        write_json(ERROR, why)
+    say(f"job ends in {why['phase']}: {one_line(why)}")
 
 
 def checked_metrics(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:

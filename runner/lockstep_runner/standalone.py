@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from lockstep_runner import machine
 from lockstep_runner.adapters import ADAPTERS
 from lockstep_runner.contract import JOB_SCHEMA, OUT, ContractError, Job, Model, Stage, read_job, slug
-from lockstep_runner.files import DataError, read_json, write_json
+from lockstep_runner.files import DataError, dumps, read_json, write_json
 from lockstep_runner.stopping import Stopping
 
 _BASELINES = ("random-choice", "most-frequent")
@@ -213,7 +213,7 @@ def _chosen(index: dict[str, Any], limit: int | None, mode: str) -> tuple[str, .
 def _refuse_another(out: Path, model: Model, spec: dict[str, Any]) -> None:
     """Answers in the folder are taken over, so they must be of this model, these settings and this file."""
     path = out / spec["name"] / "evaluation.json"
-    this = {"model": dataclasses.asdict(model), "benchmark": spec}
+    this = json.loads(dumps({"model": dataclasses.asdict(model), "benchmark": spec}))  # as the file has it
     if path.is_file() and read_json(path) != this:
         raise DataError(f"{path.parent}: holds another evaluation of {model.name}; choose another folder with --out")
     write_json(path, this)

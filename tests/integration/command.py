@@ -132,10 +132,10 @@ class Started:
         return Said(code=self.process.returncode, out=out, err=err)
 
 
-def start(*words: str, outputs: Path, environ: Mapping[str, str] | None = None) -> Started:
+def start(*words: str, outputs: Path, environ: Mapping[str, str] | None = None, project: Path = PROJECT) -> Started:
     """Start a matrix in a session of its own, as cron or systemd would."""
     process = subprocess.Popen(
-        command(*words, "--output-root", str(outputs)),
+        command(*words, "--output-root", str(outputs), project=project),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from orchestrator.layout import PROJECT
 DEMO = PROJECT / "demo"
 VENVS = Path(os.environ.get("LOCKSTEP_VENVS", PROJECT / "cache" / "venvs"))
 CHAT = "USER: <image>\n{question} ASSISTANT:"
+RUNNER = ("-m", "lockstep_runner", "work/job.json")
 PERCENT = {"unit": "%", "max": 100.0}
 
 
@@ -99,13 +101,16 @@ class RealJob:
             if not link.exists():
                 link.symlink_to(DEMO / name)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """The runner as a process with nothing of the caller's environment but what an executor gives."""
+    def start(self, *arguments: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """The runner as a process with nothing of the caller's environment but what an executor gives.
+
+        `before` are words that start it, like `unshare -rm`.
+        """
         tmp = self.root / "tmp"
         tmp.mkdir(exist_ok=True)
         given = {"PATH": "/usr/bin:/bin", "HOME": str(tmp), "TMPDIR": str(tmp), "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(
-            [str(python_of(self.environment)), *arguments],
+            [*before, str(python_of(self.environment)), *arguments],
             cwd=self.root,
             env={**given, "PYTHONPATH": str(PROJECT / "runner"), "PYTHONDONTWRITEBYTECODE": "1"},
             stdout=subprocess.PIPE,
@@ -113,9 +118,9 @@ class RealJob:
             text=True,
         )
 
-    def run(self, *arguments: str) -> tuple[int, str]:
+    def run(self, *arguments: str, before: Sequence[str] = ()) -> tuple[int, str]:
         """Exit code and everything printed."""
-        with self.start(*(arguments or ("-m", "lockstep_runner", "work/job.json"))) as process:
+        with self.start(*(arguments or RUNNER), before=before) as process:
             printed, _ = process.communicate()
         return process.returncode, printed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import uuid
@@ -110,6 +111,23 @@ def test_a_build_that_passes_its_check_is_tagged_and_holds_no_secret(
     assert size > 1e7
     assert hits == 0
     assert b'"digest": "sha256:' in engine.read_file(build.tag, "/opt/lockstep/environment.json")
+
+
+def test_a_proxy_and_a_sites_ca_reach_the_build_and_are_not_in_the_image(
+    engine: Engine, build: Build, environ: dict[str, str], tmp_path: Path
+) -> None:
+    proxy, bundle = f"http://user:{TOKEN}@proxy.invalid:3128", tmp_path / "ca.pem"
+    bundle.write_text("the site's own")
+    seen = hashlib.sha256(proxy.encode()).hexdigest()  # the script itself must not hold it
+    check = f'grep -q own /run/secrets/ca\nprintf %s "$HTTPS_PROXY" | sha256sum | grep -q {seen}\n'
+    script = INSTALL.replace("mkdir -p /opt/tools\n", f"mkdir -p /opt/tools\n{check}").encode()
+    through = replace(build, context=replace(build.context, files={**build.context.files, "install/sync.sh": script}))
+    given = {**environ, "HTTPS_PROXY": proxy, "SSL_CERT_FILE": str(bundle)}
+    given = {name: value for name, value in given.items() if name not in ("PIP_CERT", "LOCKSTEP_CA_BUNDLE")}
+    log = tmp_path / "log"
+    run_build(engine, through, environ=given, log=log, say=lambda line: None)
+    kept = engine.call("history", "--no-trunc", build.tag) + engine.call("image", "inspect", build.tag)
+    assert TOKEN.encode() not in kept + log.read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,17 @@ from typing import Any
 
 from orchestrator.executors.protocol import Outcome, Status
 from orchestrator.identity import samples_sha256
-from orchestrator.job import MetricSpec
+from orchestrator.job import MetricSpec, Versions
 from orchestrator.layout import RunLayout, slug
-from orchestrator.record_files import write_record, write_run
+from orchestrator.recheck import artefacts_of
+from orchestrator.record_files import read_records, write_record, write_run
 from orchestrator.records import Identity, Record, RecordMetric, RunFile, StageRef
+from orchestrator.stats import proportion_interval
 from orchestrator.validity import CellEvidence, StageEvidence
 
 RUN_ID = "20261121-020000"
+HERE = "0a1b2c3d4e5f"  # the key of the conditions that samples name where nothing else is said
+DIGEST = "ef" * 32  # of the environment
 ACCURACY = MetricSpec(id="accuracy", unit="%", max=100, proportion=True)
 NASTY = ("=1+1", "+1", "-1", "@x", "NA", "'quoted", "a\x00b\x0bc\x1b[31md", "a\tb\nc", "k" * 40_000, "한국어 | `x`")
 
@@ -86,17 +90,111 @@ def run_file(**changes: Any) -> RunFile:
 
 
 def a_run(root: Path, records: Sequence[Record], run: RunFile | None = None) -> RunLayout:
-    """A run's folder with run.json and the records."""
+    """A run's folder with run.json and the records; behind those that are ok lie files that prove them."""
     layout = RunLayout(root=root / RUN_ID)
     layout.root.mkdir(parents=True, exist_ok=True)
     for one in records:
-        write_record(layout, one)
+        write_record(layout, proven(layout, one) if one.status is Status.OK and one.stages else one)
     write_run(layout, run or run_file())
     return layout
 
 
+def proven(run: RunLayout, record: Record) -> Record:
+    """Write what a runner would have left of this ok record, and give the record with what belongs to the files."""
+    infer, evaluate = record.stages
+    primary = record.metrics[0]
+    good, bad, unparsed = primary.n, record.n_failed or 0, record.n_unparsed or 0
+    ids = [f"s{number}" for number in range(good + bad)]
+    share = (primary.value - primary.min) / (primary.max - primary.min)
+    ones = [float(number < round(share * good)) for number in range(good)]
+    scores = [*(ones if primary.ci_low is not None or bad else [share] * good), *[None] * bad]
+    rows = [prediction(s, None, error=failure()) if s in ids[good:] else prediction(s) for s in ids]
+    write_lines(run.root / infer.path / "predictions.jsonl", rows)
+    known = {HERE: conditions(versions=versions(transformers=record.transformers), adapter=record.adapter)}
+    (run.root / infer.path / "conditions.json").write_text(json.dumps(known), encoding="utf-8")
+    units = [score(s, v, unparsed=n < unparsed) for n, (s, v) in enumerate(zip(ids, scores, strict=True))]
+    write_lines(run.root / evaluate.path / "scores.jsonl", units)
+    for stage in record.stages:
+        said = _said(record, stage, ids, failed=bad)
+        (run.root / stage.path / "result.json").write_text(json.dumps(said), encoding="utf-8")
+    return record.model_copy(
+        update={
+            "metrics": [_exact(m, sum(ones), bad) for m in record.metrics],
+            **{"n": good, "n_expected": good + bad, "n_rows": good + bad, "n_failed": bad, "n_unparsed": unparsed},
+            "samples_sha256": samples_sha256(ids),
+            "units_sha256": samples_sha256(ids),
+            "versions": Versions.model_validate(versions(transformers=record.transformers)),
+            "artefacts": artefacts_of(run.root, record.stages),
+        }
+    )
+
+
+def _said(record: Record, stage: StageRef, ids: Sequence[str], *, failed: int) -> dict[str, Any]:
+    """A stage's result.json that agrees with the record; another environment has other versions inside."""
+    own = stage.environment == record.environment
+    inside = versions(transformers=record.transformers) if own else versions(transformers="9", environment_digest="e")
+    more: dict[str, Any] = {"adapter": record.adapter}
+    if stage.kind == "evaluate":
+        metrics = [{"id": m.id, "value": m.value, "n": m.n} for m in record.metrics]
+        more = {"n_units": len(ids) - failed, "n_unparsed": record.n_unparsed or 0, "metrics": metrics}
+    more |= {"stage": stage.id, "model": record.model, "environment": stage.environment, "versions": inside}
+    return stage_result(stage.kind, record.benchmark, ids, **more, n_failed=failed)
+
+
+def judged_anew(run: RunLayout) -> None:
+    """Take the files as they are now for what was judged."""
+    for one in read_records(run):
+        if one.status is Status.OK:
+            write_record(run, one.model_copy(update={"artefacts": artefacts_of(run.root, one.stages)}))
+
+
+def _exact(made: RecordMetric, right: float, failed: int) -> RecordMetric:
+    """With the interval and the bounds that judging gives."""
+    changes: dict[str, float] = {}
+    if made.ci_low is not None:
+        interval = proportion_interval(made.value, made.n, minimum=made.min, maximum=made.max)
+        assert interval
+        changes |= {"ci_low": interval.low, "ci_high": interval.high}
+    if failed:
+        every = made.n + failed
+        changes |= {"bound_low": made.max * right / every, "bound_high": made.max * (right + failed) / every}
+    return made.model_copy(update=changes)
+
+
+def stage_result(kind: str, name: str, ids: Sequence[str], **changes: Any) -> dict[str, Any]:
+    """The content of a stage's result.json."""
+    plain = {
+        "schema_version": 2,
+        "stage": f"{slug(name)}/{kind}",
+        "kind": kind,
+        "model": "llava",
+        "benchmark": name,
+        "environment": "tf-4.37",
+        "status": "ok",
+        "n_rows": len(ids),
+        "n_units": len(ids),
+        "samples_sha256": samples_sha256(ids),
+        "versions": versions(),
+        "adapter": "hf 1" if kind == "infer" else None,
+        "load_events": 1,
+        "seconds": 1.0,
+    }
+    return {**plain, **changes}
+
+
 def prediction(sample: str, answer: str | None = "Yes", **changes: Any) -> dict[str, Any]:
-    return {"id": sample, "answer": answer, "error": None, "prompt_sha256": "p", "seconds": 0.1, **changes}
+    plain = {"id": sample, "answer": answer, "error": None, "prompt_sha256": "p", "seconds": 0.1}
+    return {**plain, "conditions": HERE, **changes}
+
+
+def versions(**changes: Any) -> dict[str, Any]:
+    plain = {"python": "3.11.9", "runner": "0.1.0", "transformers": "4.37.2", "environment_digest": DIGEST}
+    return {**plain, **changes}
+
+
+def conditions(**changes: Any) -> dict[str, Any]:
+    """Under what samples were answered: here, on a CPU."""
+    return {"run_id": RUN_ID, "device": "cpu", "adapter": "hf 1", "versions": versions(), **changes}
 
 
 def failure(**changes: Any) -> dict[str, Any]:
@@ -127,6 +225,7 @@ class JobFolder:
         self.log.parent.mkdir(parents=True)
         self.log.write_text("loading\nRuntimeError: shapes differ\nthe end\n", encoding="utf-8")
         self.predict([prediction(sample) for sample in self.ids])
+        self.conditions({HERE: conditions()})
         self.score([score(sample, float(number < 8)) for number, sample in enumerate(self.ids)])
         self.result("infer")
         self.result("evaluate", metrics=[{"id": "accuracy", "value": 80.0, "n": 10}], judge="exact_matching")
@@ -134,28 +233,29 @@ class JobFolder:
     def predict(self, rows: Sequence[dict[str, Any]]) -> None:
         write_lines(self.infer / "predictions.jsonl", rows)
 
+    def conditions(self, known: dict[str, dict[str, Any]]) -> None:
+        (self.infer / "conditions.json").write_text(json.dumps(known), encoding="utf-8")
+
+    def fail(self, *samples: str, **changes: Any) -> None:
+        """Let these samples fail, consistently in all files; `changes` are of their failure."""
+        self.predict(
+            [prediction(s, None, error=failure(**changes)) if s in samples else prediction(s) for s in self.ids]
+        )
+        right = [float(number < 8) for number in range(len(self.ids))]
+        scores = [None if s in samples else value for s, value in zip(self.ids, right, strict=True)]
+        self.score([score(s, value) for s, value in zip(self.ids, scores, strict=True)])
+        given = [value for value in scores if value is not None]
+        self.result("infer", n_failed=len(samples))
+        metrics = [{"id": "accuracy", "value": 100 * sum(given) / len(given), "n": len(given)}]
+        self.result("evaluate", metrics=metrics, n_failed=len(samples), n_units=len(given))
+
     def score(self, rows: Sequence[dict[str, Any]]) -> None:
         write_lines(self.evaluate / "scores.jsonl", rows)
 
     def result(self, kind: str, **changes: Any) -> None:
         """Write a stage's result.json."""
-        plain = {
-            "schema_version": 2,
-            "stage": f"POPE/{kind}",
-            "kind": kind,
-            "model": "llava",
-            "benchmark": "POPE",
-            "environment": "tf-4.37",
-            "status": "ok",
-            "n_rows": 10,
-            "n_units": 10,
-            "samples_sha256": samples_sha256(self.ids),
-            "versions": {"python": "3.11.9", "runner": "0.1.0", "transformers": "4.37.2"},
-            "load_events": 1,
-            "seconds": 1.0,
-        }
         path = (self.infer if kind == "infer" else self.evaluate) / "result.json"
-        path.write_text(json.dumps({**plain, **changes}), encoding="utf-8")
+        path.write_text(json.dumps(stage_result(kind, "POPE", self.ids, **changes)), encoding="utf-8")
 
     def evidence(self, outcome: Outcome | None = None, **changes: Any) -> CellEvidence:
         stages = {

@@ -64,6 +64,7 @@ class FakeModel:
     answers: dict[str, Any] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     loads: int = 0
+    batch_size: int | None = None
     load_error: Exception | None = None
     load_calls: Callable[[], object] | None = None
 
@@ -98,15 +99,22 @@ class House:
     missing: set[str] = field(default_factory=set)  # benchmarks whose file cannot be opened
     scored: list[dict[str, str]] = field(default_factory=list)
     value: float = 50.0
+    run_id: str = "r"
+    sources: list[str] = field(default_factory=list)
 
     @property
     def out(self) -> Path:
         return self.root / "work" / "out"
 
     def run(self, *stages: Stage, model: str = "m") -> int:
-        made = ModelSpec(name=model, adapter="hf", path="cache/models/m")
+        made = ModelSpec(name=model, adapter="hf", path="cache/models/m", sources=self.sources)
         job = JobFile(
-            run_id="r", key="m@tf-4.37", environment="tf-4.37", transformers="4.37.2", model=made, stages=[*stages]
+            run_id=self.run_id,
+            key="m@tf-4.37",
+            environment="tf-4.37",
+            transformers="4.37.2",
+            model=made,
+            stages=[*stages],
         )
         path = self.root / "work" / "job.json"
         path.parent.mkdir(exist_ok=True)

@@ -170,7 +170,7 @@ def plan() -> PlanView:
     big = partial(PlanRow, model="llava", environment="tf-4.37", slot="1 GPU, 25 GB")
     rows = [
         big(benchmark="MMBench", status="run", why="new", units=10, generations=40, bytes=14_000_000_000),
-        big(benchmark="POPE", status="reused", why="of 20261120-020000", units=1, generations=1),
+        big(benchmark="POPE", status="reused", why="reused from 20261120-020000", units=1, generations=0),
         big(benchmark="TextVQA", status="run", why="new"),
         big(benchmark="MME", status="skipped", why="limit 10 cannot hold every category (needs 14)"),
     ]
@@ -190,8 +190,8 @@ def test_the_plan_says_what_runs_and_why_not() -> None:
     assert screen.lines() == [
         "llava  tf-4.37  1 GPU, 25 GB",
         "  ▶ run      MMBench    10 units     40 generations  new · fetch 14 GB",
-        "  = reused   POPE         1 unit       1 generation  of 20261120-020000",
         "  ▶ run      TextVQA           ?                  ?  new",
+        "  = reused   POPE: reused from 20261120-020000",
         "  – skipped  MME: limit 10 cannot hold every category (needs 14)",
         "monkey  tf-4.33",
         "  – skipped  all 4 benchmarks: needs 22 GB; no GPU here",

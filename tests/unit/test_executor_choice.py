@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -11,9 +14,12 @@ from docker.errors import APIError
 from orchestrator.errors import Unavailable, UsageError
 from orchestrator.executors import Backing, choose, project_name
 from orchestrator.executors.container_config import EngineFacts, RunAs, configure, labels, run_as
-from orchestrator.executors.container_engine import explain, read_facts
+from orchestrator.executors.container_engine import describe, explain, read_facts
+from orchestrator.executors.container_found import owner_of
 from orchestrator.executors.protocol import Job, Mount, Needs
+from orchestrator.process import Process
 
+OWNER = Process(host="node", boot="b", pid=7, start="123")
 DOCKER = EngineFacts(kind="docker", version=(20, 10))
 
 
@@ -118,7 +124,14 @@ def test_who_a_container_runs_as(facts: EngineFacts, uid: int, expected: RunAs) 
     assert run_as(facts, uid=uid, gid=100) == expected
 
 
-def request(needs: Needs, facts: EngineFacts = DOCKER) -> dict[str, Any]:
+def request(
+    needs: Needs,
+    facts: EngineFacts = DOCKER,
+    *,
+    folder: Path | None = None,
+    secrets: Mapping[str, str] = MappingProxyType({}),
+    **changes: object,
+) -> dict[str, Any]:
     job = Job(
         key="m@e",
         run_id="r1",
@@ -129,6 +142,7 @@ def request(needs: Needs, facts: EngineFacts = DOCKER) -> dict[str, Any]:
             Mount(source=Path("/runs/out"), target="work/out", writable=True),
         ),
     )
+    job = replace(job, secrets=secrets, **changes)  # type: ignore[arg-type]
     return configure(
         job,
         needs=needs,
@@ -136,7 +150,9 @@ def request(needs: Needs, facts: EngineFacts = DOCKER) -> dict[str, Any]:
         command=("python", "-m", "x"),
         who=RunAs(user="1:1"),
         facts=facts,
-        labels=labels("p", job),
+        labels=labels("p", job, OWNER),
+        fetch_network="sitenet",
+        secrets=folder,
     )
 
 
@@ -148,6 +164,39 @@ def test_only_the_output_can_be_written() -> None:
     ]
     assert host["ReadonlyRootfs"] is True
     assert host["NetworkMode"] == "none"
+
+
+def test_labels_say_what_it_is_and_whose() -> None:
+    prefix = "org.lockstep."
+    plain = {f"{prefix}project": "p", f"{prefix}run": "r1", f"{prefix}job": "m@e"}
+    owner = {f"{prefix}host": "node", f"{prefix}boot": "b", f"{prefix}pid": "7", f"{prefix}start": "123"}
+    assert request(Needs())["Labels"] == plain | owner
+    assert request(Needs(), identity="f" * 64)["Labels"] == plain | owner | {f"{prefix}identity": "f" * 64}
+    assert owner_of(request(Needs())["Labels"]) == OWNER
+    assert owner_of(plain) is None
+    assert owner_of(plain | owner | {f"{prefix}pid": "x"}) is None
+
+
+def test_the_network_and_the_hub_are_for_a_job_that_asks() -> None:
+    offline = {"HF_HUB_OFFLINE=1", "TRANSFORMERS_OFFLINE=1"}
+    asked = request(Needs(), network=True, environ={"HTTPS_PROXY": "http://proxy:3128", "LANG": "C"})
+    assert asked["HostConfig"]["NetworkMode"] == "sitenet"
+    assert not offline & set(asked["Env"])
+    assert {"HTTPS_PROXY=http://proxy:3128", "LANG=C"} <= set(asked["Env"])
+    assert "LANG=C.UTF-8" not in asked["Env"]
+    assert offline <= set(request(Needs())["Env"])
+
+
+def test_secrets_are_a_folder_and_no_word_of_the_request(tmp_path: Path) -> None:
+    asked = request(Needs(), folder=tmp_path, secrets={"HF_TOKEN": "planted-hunter2"})
+    mounts: Any = asked["HostConfig"]["Mounts"]
+    assert mounts[-1] == {
+        "Type": "bind",
+        "Source": str(tmp_path.resolve()),
+        "Target": "/lockstep/work/secrets",
+        "ReadOnly": True,
+    }
+    assert "hunter2" not in str(asked)
 
 
 def test_gpus_are_requested_by_uuid_only() -> None:
@@ -183,3 +232,7 @@ def test_errors_are_one_line() -> None:
     assert explain(APIError("400", explanation="bad\nmount " + "x" * 900)).startswith("bad mount xxx")
     assert len(explain(APIError("400", explanation="x" * 900))) == 400
     assert explain(PermissionError(13, "Permission denied")) == "Permission denied"
+
+
+def test_an_engine_is_described_without_its_address() -> None:
+    assert describe(DOCKER) == {"kind": "docker", "version": "20.10", "rootless": False, "remapped": False}

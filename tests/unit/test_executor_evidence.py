@@ -10,12 +10,24 @@ import pytest
 
 from orchestrator.executors.ending import Ended, judge
 from orchestrator.executors.lines import LINE_LIMIT, Lines
-from orchestrator.executors.protocol import Job, Mount, Needs, Outcome, Status
+from orchestrator.executors.protocol import Job, Log, Mount, Needs, Outcome, Status
+from orchestrator.executors.pulse import Limit, Pulse
 
 FAILURE = {"kind": "model", "type": "ValueError", "message": "bad\n value", "where": "m.py:3", "phase": "load"}
 
 
-def ended(out: Path, end: Ended, *, said: str = "", needs: Needs | None = None) -> Outcome:
+LATE = Limit(which="not finished after 90 s")
+
+
+def ended(
+    out: Path,
+    end: Ended,
+    *,
+    said: str = "",
+    needs: Needs | None = None,
+    log: Log = lambda line: None,
+    secrets: tuple[str, ...] = (),
+) -> Outcome:
     job = Job(
         key="a/b@tf-4.37",
         run_id="r",
@@ -23,18 +35,24 @@ def ended(out: Path, end: Ended, *, said: str = "", needs: Needs | None = None) 
         folder=out,
         mounts=(Mount(source=out, target="work/out", writable=True),),
     )
-    lines = Lines(lambda line: None)
+    lines = Lines(log, secrets=secrets)
     lines.feed(said.encode())
-    return judge(end, job=job, needs=needs or Needs(), lines=lines)
+    return judge(end, job=job, needs=needs or Needs(), lines=lines, pulse=Pulse(out, Needs(), adopted=True))
 
 
 @pytest.mark.parametrize(
     ("end", "status", "reason"),
     [
         (Ended(exit_code=0), Status.OK, ""),
-        (Ended(exit_code=0, cut="stop"), Status.OK, ""),  # it came to its end before the signal
-        (Ended(exit_code=143, cut="stop"), Status.SKIPPED, "interrupted"),
-        (Ended(exit_code=137, cut="timeout"), Status.TIMEOUT, "not finished after 90 s; its last line: words"),
+        (Ended(exit_code=0, stopped=True), Status.OK, ""),  # it came to its end before the signal
+        (Ended(exit_code=143, stopped=True), Status.SKIPPED, "interrupted"),
+        (Ended(exit_code=137, limit=LATE), Status.TIMEOUT, "not finished after 90 s; its last line: words"),
+        (
+            Ended(exit_code=255, lost=True),
+            Status.INFRA,
+            "the engine ended and its containers with it; its last line: words",
+        ),
+        (Ended(exit_code=255), Status.FAILED, "runner died: exit 255: words"),
         (
             Ended(exit_code=137, oom_killed=True),
             Status.OOM,
@@ -48,8 +66,8 @@ def ended(out: Path, end: Ended, *, said: str = "", needs: Needs | None = None) 
     ],
 )
 def test_without_an_error_file(tmp_path: Path, end: Ended, status: Status, reason: str) -> None:
-    outcome = ended(tmp_path, end, said="words\n", needs=Needs(timeout_seconds=90))
-    assert (outcome.status, outcome.reason) == (status, reason)
+    outcome = ended(tmp_path, end, said="words\n")
+    assert (outcome.status, outcome.reason, outcome.stage) == (status, reason, "")
     assert (outcome.where == "") is (status is Status.OK)
 
 
@@ -92,8 +110,17 @@ def test_only_plain_files_are_read(tmp_path: Path) -> None:
 def test_the_last_event_says_where_it_was(tmp_path: Path) -> None:
     events = '{"phase": "load"}\n{"phase": "infer", "stage": "POPE/infer", "sample": "7"}\n{"phase": "inf'
     (tmp_path / "events.jsonl").write_text(events, encoding="utf-8")
-    outcome = ended(tmp_path, Ended(exit_code=137, cut="timeout"), needs=Needs(timeout_seconds=1.5))
-    assert outcome.reason == "not finished after 1.5 s; last seen in infer, POPE/infer, sample 7"
+    outcome = ended(tmp_path, Ended(exit_code=137, oom_killed=True))
+    assert outcome.reason == "killed by the kernel for want of memory; last seen in infer, POPE/infer, sample 7"
+    assert outcome.stage == "POPE/infer"
+
+
+def test_secrets_are_in_no_log_and_no_reason(tmp_path: Path) -> None:
+    (tmp_path / "error.json").write_text(json.dumps({**FAILURE, "message": "no access with hf_abc"}), encoding="utf-8")
+    got: list[str] = []
+    outcome = ended(tmp_path, Ended(exit_code=1), said="token hf_abc\n", log=got.append, secrets=("hf_abc",))
+    assert got == ["token ***"]
+    assert outcome.reason == "ValueError: no access with *** (in load, m.py:3)"
 
 
 def test_lines_are_put_together_from_chunks() -> None:
@@ -129,6 +156,14 @@ def test_lines_bound_the_whole_log_and_say_so() -> None:
     lines = Lines(got.append, limit=10)
     lines.feed(b"12345\n67890\nmore\nmore\n")
     assert got == ["12345", "67890", "… the job printed more than 10 characters: the rest is not kept"]
+
+
+def test_lines_say_nothing_of_a_secret_in_pieces() -> None:
+    got: list[str] = []
+    lines = Lines(got.append, secrets=("hunter2", "hunter2-long", "x"))
+    for byte in b"a hunter2-long b\nhunter2 x\n":
+        lines.feed(bytes([byte]))
+    assert got == ["a *** b", "*** x"]  # one of a letter or two says nothing, and is not looked for
 
 
 def test_lines_count_as_the_log_counts() -> None:

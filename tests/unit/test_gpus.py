@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from orchestrator.errors import Unavailable, UsageError
-from orchestrator.gpus import APPS_QUERY, GPU_QUERY, LIST_QUERY, Ask, Gpu, inventory, unfit, unsuited
+from orchestrator.gpus import APPS_QUERY, GPU_QUERY, LIST_QUERY, Ask, Gpu, inventory, unfit, unsuited, used_now
 
 FOUR = """\
 0, GPU-8f2d1c9a-0c3e-4b1f-9d5e-000000000000, NVIDIA A100-SXM4-80GB, 81920, 4, 8.0, 535.161.08, Disabled
@@ -176,3 +176,13 @@ def test_what_is_needed_and_what_is_here() -> None:
     assert "1: NVIDIA A100-SXM4-80GB 80 GB sm_80, driver 535.161.08 — used by python (pid 48213)" in reason
     assert unfit([], count=1, vram_gb=25) == "needs 1 GPU with 25 GB each; none here is ours to use"
     assert unfit([], count=0) is None
+
+
+def test_what_a_run_holds_is_named_by_its_lock_and_can_be_waited_for() -> None:
+    busy = {"GPU-8f2d1c9a-0c3e-4b1f-9d5e-111111111111": "held by run 20261121-0200 of alice (pid 7 on n, since 02:00)"}
+    gpus = inventory(machine(FOUR, APPS), environ={}, lockers=lambda gpus: {g.uuid: busy[g.uuid] for g in gpus[:1]})
+    assert [bool(gpu.busy) for gpu in gpus] == [False, False, False, True]
+    assert gpus[1].held.startswith("held by run 20261121-0200 of alice")
+    assert unfit(gpus, count=3) is None
+    assert used_now(gpus[1], machine(FOUR, APPS)) == "used by python (pid 48213), python (pid 48214)"
+    assert used_now(gpus[0], machine(FOUR, APPS)) == ""

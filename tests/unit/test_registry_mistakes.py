@@ -149,6 +149,44 @@ ONE_MISTAKE = {
         GOOD.replace("tags: [core]", "unchecked: [vram_gb, download_g]"),
         "4: models.llava.unchecked.1: 'download_g' is not a field; did you mean 'download_gb'?",
     ),
+    "failed samples on a scale without bounds": (
+        GOOD.replace("type: yes_no", "type: yes_no, max_failed_samples: 5"),
+        "6: benchmarks.POPE.max_failed_samples: the metric 'Overall' is neither a proportion nor a mean",
+    ),
+    "a batch for a model that knows none": (
+        GOOD.replace("repo: a/b", "repo: a/b, batch_size: 4"),
+        "4: models.llava.batch_size: changes nothing: kind hf answers one sample at a time; use gpus",
+    ),
+    "a fallback to a batch for a model that knows none": (
+        GOOD.replace("repo: a/b", "repo: a/b, on_oom: [{gpus: 1}, {batch_size: 1}]"),
+        "4: models.llava.on_oom.1: changes nothing: kind hf answers one sample at a time; use gpus",
+    ),
+    "a fallback that is not smaller": (
+        GOOD.replace("kind: hf", "kind: remote-code, trust_remote_code: true").replace(
+            "repo: a/b", "repo: a/b, batch_size: 2, on_oom: [{batch_size: 1}, {batch_size: 1}]"
+        ),
+        "4: models.llava.on_oom.1: batch_size 1 is not less than the 1 before it",
+    ),
+    "a fallback that is not wider": (
+        GOOD.replace("repo: a/b", "repo: a/b, gpu: {count: 2}, on_oom: [{gpus: 2}]"),
+        "4: models.llava.on_oom.0: gpus 2 is not more than the 2 before it",
+    ),
+    "a fallback of two": (
+        GOOD.replace("repo: a/b", "repo: a/b, on_oom: [{gpus: 2, batch_size: 1}]"),
+        "4: models.llava.on_oom.0: a fallback is either batch_size or gpus",
+    ),
+    "a cell's time beyond its job's": (
+        GOOD + "run: {cell_timeout_minutes: 90, timeout_minutes: 60}\n",
+        "7: run.cell_timeout_minutes: 90 is longer than timeout_minutes (60) and never comes to pass",
+    ),
+    "a stall that is never noticed": (
+        GOOD + "run: {stall_minutes: 90, cell_timeout_minutes: 60}\n",
+        "7: run.stall_minutes: 90 is longer than cell_timeout_minutes (60) and never comes to pass",
+    ),
+    "a first wait beyond the longest": (
+        GOOD + "run: {retries: {wait_seconds: 400}}\n",
+        "7: run.retries.wait_seconds: 400 is longer than max_wait_seconds (300)",
+    ),
     "named all": (GOOD + "suites: {all: {}}\n", "7: suites.all: a name may not hold"),
 }
 

@@ -19,11 +19,13 @@ from orchestrator.report_agree import disagreements
 from orchestrator.report_drift import Drift, drift
 from orchestrator.report_rows import COLUMNS, Value, csv_bytes, csv_cell, csv_text
 from orchestrator.report_xlsx import xlsx_text
+from orchestrator.stats import wilson
 from tests.unit.made_records import (
     NASTY,
     RUN_ID,
     a_run,
     failure,
+    judged_anew,
     metric,
     prediction,
     record,
@@ -42,6 +44,7 @@ PROMISED = [
     *("limit", "n", "n_expected", "n_failed", "n_unparsed", "ci_low", "ci_high"),
     *("judge", "load_seconds", "seconds", "peak_memory_gb", "gpu", "isolated"),
     *("image", "lock", "identity"),
+    *("bound_low", "bound_high", "fresh", "reused", "conditions", "attempts"),
 ]
 
 
@@ -87,9 +90,11 @@ def test_a_row_says_all_that_its_record_says(run: RunLayout) -> None:
         **{"run_id": RUN_ID, "model": "llava", "revision": "main", "pinned": "false", "benchmark": "POPE"},
         **{"environment": "tf-4.37", "transformers": "4.37.2", "status": "ok", "reason": "", "metric": "accuracy"},
         **{"score": "80.0", "unit": "%", "higher_is_better": "true", "primary": "true", "limit": "10", "n": "10"},
-        **{"n_expected": "10", "n_failed": "0", "n_unparsed": "0", "ci_low": "49.0", "ci_high": "94.3"},
+        **{"n_expected": "10", "n_failed": "0", "n_unparsed": "0", "ci_low": repr(100 * wilson(8, 10).low)},
+        **{"ci_high": repr(100 * wilson(8, 10).high)},
         **{"judge": "exact_matching", "load_seconds": "1.5", "seconds": "3.25", "peak_memory_gb": "", "gpu": ""},
         **{"isolated": "true", "image": "sha256:" + "ab" * 32, "lock": "cd" * 32, "identity": "34" * 32},
+        **{"bound_low": "", "bound_high": "", "fresh": "false", "reused": "", "conditions": "", "attempts": ""},
     }
 
 
@@ -223,9 +228,9 @@ def test_several_environments_show_the_share_of_answers_that_differ(tmp_path: Pa
     records = [record(environment=name, metrics=[metric(80.0)]) for name in ("tf-4.37", "tf-4.42")]
     run = a_run(tmp_path, records, run_file(environments=["tf-4.37", "tf-4.42"]))
     ids = [f"s{number}" for number in range(10)]
-    write_lines(run.root / "llava/tf-4.37/POPE/infer/predictions.jsonl", [prediction(s) for s in ids])
     other = [prediction(s, "No" if s in ("s2", "s5", "s8") else "Yes") for s in reversed(ids)]
     write_lines(run.root / "llava/tf-4.42/POPE/infer/predictions.jsonl", other)
+    judged_anew(run)
     paths = build(run)
     line = "| llava | POPE | tf-4.37 | 80.0 | tf-4.42 | 80.0 | 3 of 10 (30%) | s2 |"
     assert line in paths.markdown.read_text()

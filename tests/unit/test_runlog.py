@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import datetime, timezone
 from pathlib import Path
 from threading import Thread
+from urllib.parse import quote, quote_plus
+
+import pytest
 
 from orchestrator.runlog import LineLog, Redaction, run_log
 
@@ -35,6 +39,25 @@ def test_no_secret_reaches_a_log(tmp_path: Path) -> None:
     text = (tmp_path / "run.log").read_text()
     assert "hf_secret" not in text
     assert text.endswith("Authorization: Bearer ***, then ***; abc stays\n")
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc:", "user:"])
+@pytest.mark.parametrize("secret", ["hf_AbCd/+=~12", "hf_1234567890", "hf_ünicode99", "12345678"])
+def test_a_secret_is_found_as_programs_write_it_on(secret: str, before: str) -> None:
+    redact = Redaction([secret])
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        shown = redact(encode(f"{before}{secret}@there".encode()).decode())
+        decoded = base64.b64decode(shown.split("***")[0][: len(shown.split("***")[0]) // 4 * 4]).decode(errors="ignore")
+        assert "***" in shown
+        assert len(decoded) <= len(before) + 1  # at most one character shares its bits with what stands before
+    for encoded in (quote(secret), quote(secret, safe=""), quote_plus(secret)):
+        assert redact(f"https://{before}{encoded}@there/") == f"https://{before}***@there/"
+
+
+def test_each_line_of_a_secret_is_one() -> None:
+    redact = Redaction(["-----BEGIN KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQE\nok\n"])
+    assert redact("  MIIEvQIBADANBg") == "  ***"
+    assert redact("kqhkiG9w0BAQE; ok") == "***; ok"
 
 
 def test_a_secret_cut_by_colours_is_found(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lockstep_runner.contract import ContractError, digest_of, read_job, slug
-from lockstep_runner.files import DataError, LineFile, read_lines, write_json
+from lockstep_runner.files import DataError, DiskError, LineFile, read_lines, write_json
 from lockstep_runner.predictions import prompt_digest, read_predictions, take_over
 
 from orchestrator import layout
@@ -76,23 +79,98 @@ def test_json_is_renamed_into_place(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a" / "result.json").read_text()) == {"b": 1}
 
 
-def line(name: str, answer: str | None = "x", error: object = None) -> str:
-    return json.dumps({"id": name, "answer": answer, "error": error}) + "\n"
+def line(
+    name: str, answer: str | None = "x", error: object = None, conditions: str | None = "c", **more: object
+) -> str:
+    return json.dumps({"id": name, "answer": answer, "error": error, "conditions": conditions, **more}) + "\n"
+
+
+def known(folder: Path, *keys: str) -> Path:
+    """The stage's predictions.jsonl, still to be written, beside conditions that have these keys."""
+    (folder / "conditions.json").write_text(json.dumps({key: {} for key in keys}))
+    return folder / "predictions.jsonl"
 
 
 def test_a_resume_keeps_answers_of_wanted_samples_alone(tmp_path: Path) -> None:
-    path = tmp_path / "predictions.jsonl"
+    path = known(tmp_path, "c")
     path.write_text(line("1") + line("2", None, {"kind": "model"}) + line("foreign") + line("3") + '{"id": "4", "ans')
     assert list(take_over(tmp_path, ["3", "2", "1", "4"])) == ["1", "3"]
     assert path.read_text() == line("1") + line("3")
 
 
 def test_a_file_with_nothing_to_drop_is_not_written_again(tmp_path: Path) -> None:
-    path = tmp_path / "predictions.jsonl"
+    path = known(tmp_path, "c")
     path.write_text(line("1"))
     before = path.stat().st_ino
     take_over(tmp_path, ["1"])
     assert path.stat().st_ino == before
+
+
+def test_an_answer_that_cannot_say_under_what_it_was_made_is_asked_again(tmp_path: Path) -> None:
+    path = known(tmp_path, "c", "d")
+    path.write_text(line("1") + line("2", conditions="d") + line("3", conditions="gone") + line("4", conditions=None))
+    assert list(take_over(tmp_path, "1234")) == ["1", "2"]
+    assert path.read_text() == line("1") + line("2", conditions="d")
+
+
+def test_a_block_that_was_written_twice_counts_once(tmp_path: Path) -> None:
+    path = known(tmp_path, "c")
+    path.write_text(line("1", seconds=1.0) + line("2", seconds=2.0) + line("1", seconds=3.0) + line("2", seconds=4.0))
+    assert {name: kept["seconds"] for name, kept in take_over(tmp_path, "12").items()} == {"1": 1.0, "2": 2.0}
+    assert path.read_text() == line("1", seconds=1.0) + line("2", seconds=2.0)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '"x"'])
+def test_conditions_that_cannot_be_read_say_what_to_do(tmp_path: Path, text: str) -> None:
+    known(tmp_path, "c").write_text(line("1"))
+    (tmp_path / "conditions.json").write_text(text)
+    with pytest.raises(DataError, match=r"conditions\.json: not .*; remove it"):
+        take_over(tmp_path, ["1"])
+    assert (tmp_path / "predictions.jsonl").read_text() == line("1")
+
+
+class FullDisk(io.FileIO):
+    """Takes the first `room` bytes of all that is written, then says what a full disk says."""
+
+    def __init__(self, path: Path, room: int) -> None:
+        super().__init__(path, "ab")
+        self.room = room
+
+    def write(self, data: Any) -> int:
+        taken = bytes(data)[: self.room]
+        if not taken:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.room -= len(taken)
+        return super().write(taken)
+
+
+def test_a_line_that_the_disk_has_no_room_for_is_not_there_in_part(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    with LineFile(path) as file:
+        file.append({"a": 1})
+        file._file.close()
+        file._file = full = FullDisk(path, room=7)
+        with pytest.raises(DiskError, match=r"predictions\.jsonl: No space left on device"):
+            file.append({"a": "long"})
+        assert path.read_text() == '{"a": 1}\n'
+        full.room = 100
+        file.append({"a": 3})
+    assert [value for _, value in read_lines(path)] == [{"a": 1}, {"a": 3}]
+
+
+def test_a_file_that_cannot_be_replaced_stays_and_leaves_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "result.json"
+    write_json(path, 1)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(DiskError, match=r"result\.json: No space left on device"):
+        write_json(path, 2)
+    assert [(found.name, found.read_text()) for found in tmp_path.iterdir()] == [("result.json", "1\n")]
 
 
 def test_the_first_of_equal_lines_counts_and_different_ones_are_an_error(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 from pathlib import Path
@@ -20,6 +21,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
 
 def result(place: House, stage: str) -> ResultFile:
     return ResultFile.model_validate_json((place.out / stage / "result.json").read_text())
+
+
+def wrapped(cause: Exception) -> Exception:
+    """As libraries raise what they caught."""
+    error = ValueError("a library's own words")
+    error.__cause__ = cause
+    cause.__context__ = error  # a ring, as code may make one
+    return error
 
 
 def test_one_load_serves_all_stages_and_is_freed_before_scoring(place: House) -> None:
@@ -104,20 +113,47 @@ def test_a_model_that_raises_on_every_sample_leaves_no_number(place: House) -> N
     [
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "oom"),
         (MemoryError(), "oom"),
-        (RuntimeError("CUDA error: device-side assert triggered"), "model"),
+        (RuntimeError("CUDA error: uncorrectable ECC error encountered"), "device"),
+        (RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED when calling cublasSgemm"), "device"),
+        (OSError(errno.ENOSPC, "No space left on device", "/tmp/x"), "disk"),
+        (wrapped(OSError(errno.ENOSPC, "No space left on device")), "disk"),
+        (wrapped(wrapped(MemoryError())), "oom"),
     ],
 )
-def test_when_memory_or_the_gpu_is_gone_the_job_ends_and_says_so(place: House, error: Exception, kind: str) -> None:
+def test_when_memory_disk_or_gpu_is_gone_the_job_ends_and_blames_no_sample(
+    place: House, error: Exception, kind: str
+) -> None:
     place.model.answers["s1"] = raises(error)
-    assert place.run(infer(), evaluate()) == 1
+    assert place.run(infer(), evaluate()) == (74 if kind == "disk" else 1)
     said = Failure.model_validate(place.json("error.json"))
     assert (said.kind, said.phase, said.sample) == (kind, "generate", "s1")
+    assert [line["id"] for line in place.lines("B/infer/predictions.jsonl")] == ["s0"]
     assert not (place.out / "B/infer/result.json").exists()
     place.model.answers.clear()
     assert place.run(infer(), evaluate()) == 0
     assert not (place.out / "error.json").exists()
     assert place.model.asked.count("B/s0") == 1
     assert result(place, "B/evaluate").status == "ok"
+
+
+def test_an_assertion_in_a_kernel_is_the_models_and_ends_the_job(place: House) -> None:
+    place.model.answers["s1"] = raises(RuntimeError("CUDA error: device-side assert triggered"))
+    assert place.run(infer(), evaluate()) == 1
+    assert place.json("error.json")["kind"] == "model"
+    assert [(line["id"], line["answer"]) for line in place.lines("B/infer/predictions.jsonl")] == [
+        ("s0", "answer to s0"),
+        ("s1", None),
+    ]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error: no CUDA-capable device is detected")])
+def test_a_load_that_the_machine_broke_leaves_every_stage_to_be_done(place: House, error: Exception) -> None:
+    place.run(infer("A"))
+    place.model.load_error = error
+    assert place.run(infer("A"), infer("B"), evaluate("B")) == 1
+    assert Failure.model_validate(place.json("error.json")).phase == "load"
+    assert result(place, "A/infer").status == "ok"
+    assert not (place.out / "B").exists()
 
 
 def test_a_model_that_cannot_be_loaded_fails_every_stage_with_the_reason(place: House) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ from typing import Any
 import pytest
 from lockstep_runner import __version__, check, machine, rules, standalone
 from lockstep_runner.__main__ import main
+from lockstep_runner.contract import Model
+from lockstep_runner.files import DataError
 from lockstep_runner.quick_spec import quick_spec
 
 from orchestrator.layout import PROJECT
@@ -214,3 +217,11 @@ def test_a_file_alone_is_grouped_as_the_catalogue_groups_it(
     (tmp_path / "X.tsv").write_text("index\tcategory\n", encoding="utf-8")
     spec = quick_spec(None, str(tmp_path / "X.tsv"))
     assert (spec["dataset"], spec["type"], spec["group_by"], spec["category_by"]) == ("X", kind, by, "category")
+
+
+def test_a_folder_is_gone_on_with_by_the_same_call_alone(tmp_path: Path) -> None:
+    model, given = Model(name="m", adapter="random-choice", sources=("a",)), {"name": "B"}
+    standalone._refuse_another(tmp_path, model, given)
+    standalone._refuse_another(tmp_path, model, given)
+    with pytest.raises(DataError, match="holds another evaluation of m; choose another folder with --out"):
+        standalone._refuse_another(tmp_path, dataclasses.replace(model, seed=1), given)

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.doctor import examine
 from orchestrator.errors import UsageError
-from orchestrator.settings import secret_values, settings
+from orchestrator.layout import PROJECT, ProjectLayout
+from orchestrator.registry.load import load
+from orchestrator.settings import credentials, secret_values, settings, without_credentials
 
 
 def write_env(root: Path, text: str, mode: int = 0o600) -> None:
@@ -39,3 +42,64 @@ def test_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
 
 def test_no_file_is_fine(tmp_path: Path) -> None:
     assert settings(tmp_path, {"A": "1"}) == {"A": "1"}
+
+
+def test_a_token_may_lie_in_a_file_of_its_own(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("hf_fromfile\n")
+    token.chmod(0o600)
+    write_env(tmp_path, "HF_TOKEN_FILE=token\n")
+    values = settings(tmp_path, {})
+    assert values["HF_TOKEN"] == "hf_fromfile"
+    assert secret_values(values) == ("hf_fromfile",)
+    assert settings(tmp_path, {"HF_TOKEN": "nearer"})["HF_TOKEN"] == "nearer"
+    token.chmod(0o640)
+    with pytest.raises(UsageError, match=f"chmod 600 {token}"):
+        settings(tmp_path, {})
+    token.unlink()
+    with pytest.raises(UsageError, match=r"HF_TOKEN_FILE: .* cannot be read: No such file"):
+        settings(tmp_path, {})
+    token.write_text("two words")
+    token.chmod(0o600)
+    with pytest.raises(UsageError, match="one token"):
+        settings(tmp_path, {})
+
+
+def test_a_proxy_may_have_its_older_name_and_its_password_is_a_secret(tmp_path: Path) -> None:
+    values = settings(tmp_path, {"https_proxy": "http://me:p4ssw0rd@proxy.example:3128"})
+    assert values["HTTPS_PROXY"] == "http://me:p4ssw0rd@proxy.example:3128"
+    assert set(secret_values(values)) == {"me:p4ssw0rd", "p4ssw0rd"}
+    assert without_credentials(values["HTTPS_PROXY"]) == "http://***@proxy.example:3128"
+    assert credentials("http://proxy.example:3128") == ()
+    assert without_credentials("me:p@ss@proxy:1") == "***@proxy:1"
+
+
+def test_values_that_mean_nothing_are_said_all_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        settings(tmp_path, {"FETCH_NETWORK": "none", "HF_ENDPOINT": "mirror.example"})
+    assert len(caught.value.problems) == 2
+    assert "bridge or host" in caught.value.problems[0]
+
+
+def test_every_name_of_the_template_is_read_from_it(tmp_path: Path) -> None:
+    text = (PROJECT / ".env.template").read_text(encoding="utf-8")
+    names = [line.removesuffix("=") for line in text.splitlines() if line.endswith("=")]
+    assert {"HF_TOKEN", "HF_TOKEN_FILE", "HF_ENDPOINT", "HTTPS_PROXY", "SSL_CERT_FILE", "FETCH_NETWORK"} <= set(names)
+    write_env(tmp_path, text)
+    assert settings(tmp_path, {}) == {}
+
+
+def test_doctor_shows_what_fetching_goes_through_and_no_password(tmp_path: Path) -> None:
+    environ = {
+        "PATH": "",
+        "DOCKER_HOST": f"unix://{tmp_path}/none.sock",
+        "HTTPS_PROXY": "http://me:p4ssw0rd@127.0.0.1:3128",
+        "HF_ENDPOINT": "https://mirror.example",
+        "SSL_CERT_FILE": str(tmp_path / "ca.pem"),
+    }
+    rows = {row.what: row for row in examine(load(PROJECT / "demo" / "registry.yaml"), ProjectLayout(), environ)}
+    assert not any("p4ssw0rd" in row.found + row.remedy for row in rows.values())
+    assert rows["proxy"].state == "warn"
+    assert "FETCH_NETWORK=host" in rows["proxy"].remedy
+    assert (rows["hub"].state, rows["site's CA"].state) == ("ok", "missing")
+    assert "proxy for http" not in rows

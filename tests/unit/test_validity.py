@@ -12,7 +12,7 @@ from orchestrator.executors.protocol import Outcome, Status
 from orchestrator.job import MetricSpec
 from orchestrator.stats import wilson
 from orchestrator.validity import judge_cell
-from tests.unit.made_records import ACCURACY, JobFolder, failure, prediction, score, write_lines
+from tests.unit.made_records import ACCURACY, JobFolder, failure, prediction, score, versions, write_lines
 
 
 @pytest.fixture
@@ -117,11 +117,11 @@ RESULTS: dict[str, tuple[dict[str, object], str]] = {
     "older format": ({"schema_version": 0}, "schema_version 0, older; this Lockstep reads 2: type make images"),
     "newer format": ({"schema_version": 3}, "schema_version 3, newer; this Lockstep reads 2: type make images"),
     "another transformers": (
-        {"versions": {"python": "3.11.9", "runner": "0.1.0", "transformers": "4.42.4"}},
+        {"versions": versions(transformers="4.42.4")},
         "transformers is 4.42.4, planned 4.37.2",
     ),
     "transformers not told": (
-        {"versions": {"python": "3.11.9", "runner": "0.1.0"}},
+        {"versions": versions(transformers=None)},
         "transformers is unknown, planned 4.37.2",
     ),
     "other samples": ({"samples_sha256": "0" * 64}, "samples_sha256 is 000000000000…, planned "),
@@ -155,7 +155,7 @@ def test_the_digest_read_inside_must_be_the_planned_one(job: JobFolder) -> None:
     planned = replace(evidence.infer, environment_digest="a" * 64)
     result = judge_cell(replace(evidence, infer=planned))
     assert result.status is Status.INVALID
-    assert result.reason == "result.json: environment_digest is unknown, planned aaaaaaaaaaaa…"
+    assert result.reason == "result.json: environment_digest is efefefefefef…, planned aaaaaaaaaaaa…"
 
 
 METRICS: dict[str, tuple[list[dict[str, object]], str]] = {
@@ -205,7 +205,7 @@ SCORES: dict[str, tuple[Callable[[JobFolder], list[dict[str, object]]], str]] = 
     "a unit twice": (lambda job: [score(s) for s in [*job.ids, "s0"]], "11 units of 10 groups, planned 10 groups"),
     "samples lost": (
         lambda job: [score(s, ids=[] if s == "s0" else [s]) for s in job.ids],
-        "the units do not hold the 10 planned samples",
+        "the units do not hold the 10 planned samples, each once",
     ),
     "unparsed uncounted": (
         lambda job: [score(s, unparsed=s == "s0") for s in job.ids],

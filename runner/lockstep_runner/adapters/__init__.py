@@ -25,7 +25,7 @@ class Sample:
 
 
 class Adapter(Protocol):
-    """A loaded model."""
+    """A loaded model. One that answers in batches has an attribute `batch_size`, the size that it uses."""
 
     def prompt(self, sample: Sample) -> list[Part]:
         """What the model is asked, image files included; empty where it does not look at the question."""
@@ -75,6 +75,11 @@ def kind_of(model: Model) -> Kind:
             f"model {model.name}: unknown adapter {model.adapter!r}{hint}; known: {', '.join(ADAPTERS)}"
         )
     return ADAPTERS[model.adapter]
+
+
+def name_of(model: Model) -> str:
+    """`hf 1`: the adapter and its version, as result.json and conditions.json say it."""
+    return f"{model.adapter} {kind_of(model).version}"
 
 
 def settings_of(model: Model, known: dict[str, Any]) -> dict[str, Any]:

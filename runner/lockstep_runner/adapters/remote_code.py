@@ -2,7 +2,7 @@
 
 The repository comes from the hub cache or a folder; its modules are copied to HF_MODULES_CACHE, which is on the scratch
 disk. `chat` gets the path of the image (a list where there are several, None where there is none) and returns the
-answer, or a tuple that begins with it.
+answer, or a tuple that begins with it. A `chat` with a parameter `batch_size` is given the registry's.
 """
 
 from __future__ import annotations
@@ -48,6 +48,10 @@ class RemoteCodeModel:
         open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
         offered = {"max_new_tokens": model.max_new_tokens, "do_sample": False}
         self._options = {name: value for name, value in offered.items() if open_ended or name in parameters}
+        # only where it is named: an open-ended `chat` would hand it on to generate, which does not know it
+        self.batch_size = model.batch_size if "batch_size" in parameters else None
+        if self.batch_size is not None:
+            self._options["batch_size"] = self.batch_size
 
     def prompt(self, sample: Sample) -> list[Part]:
         return asked(self._model, sample)

@@ -22,7 +22,7 @@ from tests.integration.executors import tiny_image
 from tests.integration.executors.own_podman import own_podman
 
 SCRIPT = Path(__file__).with_name("inside_job.py")
-PROJECT = f"tests-{os.getpid()}"
+PROJECT = os.environ.get("LOCKSTEP_TEST_PROJECT") or f"tests-{os.getpid()}"
 # The check of a venv that holds nothing: it only writes what every check leaves.
 CHECK = "import json, sys; json.dump({'digest': 'sha256:empty'}, open(sys.argv[2], 'w'))"
 
@@ -80,6 +80,10 @@ class Bench:
 
         return self.executor.run(job, needs=needs or Needs(), stop=stop, log=log)
 
+    def go_on(self, job: Job) -> None:
+        """What a job waits for that works until it is told to end."""
+        (next(m.source for m in job.mounts if m.target == "work/in/first") / "go").touch()
+
     def leftovers(self) -> list[str]:
         """Ids of this bench's containers, running or not."""
         return labelled(self.engine, project=PROJECT) if self.engine else []
@@ -121,13 +125,16 @@ def podman_image(podman_engine: Engine) -> Iterator[tuple[str, str]]:
     yield from _image(podman_engine)
 
 
-def container_bench(engine: Engine, image: tuple[str, str], folder: Path, *command: str) -> Bench:
+def container_bench(
+    engine: Engine, image: tuple[str, str], folder: Path, *command: str, fetch_network: str = "bridge"
+) -> Bench:
     executor = ContainerExecutor(
         engine=engine,
         resolve_image=lambda environment: BuiltImage(id=image[0]),
         project=PROJECT,
         command=command or (image[1],),
         grace=1,
+        fetch_network=fetch_network,
     )
     return Bench(executor=executor, folder=folder, engine=engine)
 
@@ -142,6 +149,15 @@ def podman_bench(podman_engine: Engine, podman_image: tuple[str, str], tmp_path:
     return container_bench(podman_engine, podman_image, tmp_path)
 
 
+@pytest.fixture(params=["docker", pytest.param("podman", marks=pytest.mark.heavy)])
+def any_bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """Every engine in turn, for what they must do alike; afterwards nothing of it is left."""
+    made: Bench = request.getfixturevalue(f"{request.param}_bench")
+    yield made
+    made.executor.close()
+    assert made.leftovers() == []
+
+
 @pytest.fixture(scope="session")
 def uv() -> str:
     beside = Path(sys.executable).with_name("uv")
@@ -151,16 +167,26 @@ def uv() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
-def empty_store(uv: str, tmp_path_factory: pytest.TempPathFactory) -> VenvStore:
+def venv_store(folder: Path, uv: str) -> VenvStore:
     """Makes venvs without packages on this Python."""
-    folder = tmp_path_factory.mktemp("store")
-    (folder / "tf-4.37.txt").write_text("# nothing\n", encoding="utf-8")
+    lock = folder / "tf-4.37.txt"
+    if not lock.exists():
+        lock.write_text("# nothing\n", encoding="utf-8")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    recipe = Recipe(lock=folder / "tf-4.37.txt", install=lambda uv, python: [], check=("-c", CHECK), python=version)
+    recipe = Recipe(lock=lock, install=lambda uv, python: [], check=("-c", CHECK), python=version)
     return VenvStore(
         folder=folder / "venvs", recipe=lambda environment: recipe, uv=uv, machine="x86_64", say=lambda s: None
     )
+
+
+@pytest.fixture(scope="session")
+def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="session")
+def empty_store(uv: str, store_folder: Path) -> VenvStore:
+    return venv_store(store_folder, uv)
 
 
 @pytest.fixture

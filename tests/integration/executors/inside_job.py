@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import json
 import os
 import signal
@@ -78,12 +79,62 @@ def sandbox() -> None:
     )
 
 
+def event(**values: str) -> None:
+    with open(OUT / "events.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps(values) + "\n")
+
+
 def sleep() -> None:
     write("partial.json", {"done": 1})
-    event = {"phase": "infer", "stage": "POPE/infer", "sample": "412"}
-    (OUT / "events.jsonl").write_text(json.dumps(event) + "\n", encoding="utf-8")
+    event(phase="start")
+    event(phase="infer", stage="POPE/infer", sample="412")
     print("ready", flush=True)
     time.sleep(600)
+
+
+def counted(mib: str = "0") -> None:
+    """Says that it started, once a start, works until the host lets it go on, and then prints that many MiB."""
+    with open(OUT / "starts", "a", encoding="utf-8") as file:
+        file.write(f"{os.getpid()}\n")
+    print("first", flush=True)
+    event(phase="start")
+    event(phase="infer", stage="POPE/infer", sample="412")
+    print("ready", flush=True)
+    until_told()
+    prints(int(mib))
+    print("last", flush=True)
+
+
+def until_told() -> None:
+    parent = os.environ.get("LOCKSTEP_PARENT")
+    while not os.path.exists("work/in/first/go"):
+        if parent and parent != str(os.getppid()):
+            sys.exit(143)  # the runner has the kernel tell it
+        time.sleep(0.05)
+
+
+def prints(mib: int) -> None:
+    line = (b"x" * 1023 + b"\n") * 1024
+    for _ in range(mib):
+        sys.stdout.buffer.write(line)
+    sys.stdout.flush()
+
+
+def chatter(mib: str) -> None:
+    """Prints that many MiB, and ends when it is told to."""
+    prints(int(mib))
+    write("said.json", int(mib))
+    until_told()
+
+
+def reveal(name: str) -> None:
+    """Prints its secret, and writes what it can see of the file."""
+    path = Path("work/secrets") / name
+    print("the token is " + path.read_text(encoding="utf-8"), flush=True)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    write("seen.json", {"sha256": digest, "mode": path.stat().st_mode & 0o777, "refused": refused("work/secrets")})
+    print("ready", flush=True)
+    until_told()
 
 
 def deaf() -> None:
@@ -117,6 +168,8 @@ def kill() -> None:
 
 
 def allocate() -> None:
+    write("partial.json", {"done": 1})
+    event(phase="infer", stage="POPE/infer", sample="412")
     kept = []
     while True:
         kept.append(bytearray(b"1" * (8 << 20)))
@@ -135,7 +188,7 @@ def fill(folder: str) -> None:
             write("full.json", {"mib": written, "error": error.strerror})
 
 
+DOES = (look, sandbox, sleep, counted, deaf, fail, explain, shout, chatter, reveal, orphan, kill, allocate, fill)
+
 if __name__ == "__main__":
-    {f.__name__: f for f in (look, sandbox, sleep, deaf, fail, explain, shout, orphan, kill, allocate, fill)}[
-        sys.argv[1]
-    ](*sys.argv[2:])
+    {f.__name__: f for f in DOES}[sys.argv[1]](*sys.argv[2:])

@@ -15,6 +15,8 @@ import pytest
 from orchestrator.errors import Unavailable
 from orchestrator.executors.container_engine import Engine, connect
 
+INITS = ("catatonit", "docker-init", "tini")  # the first is podman's own
+
 
 @contextlib.contextmanager
 def own_podman(folder: Path) -> Iterator[Engine]:
@@ -25,11 +27,16 @@ def own_podman(folder: Path) -> Iterator[Engine]:
     program = shutil.which("podman")
     if program is None:
         pytest.skip("podman is not installed: apt-get install podman")
+    init = next((found for found in map(shutil.which, INITS) if found), None)
+    if init is None:
+        pytest.skip("podman has no init to start a container's first process with: apt-get install catatonit")
+    (folder / "containers.conf").write_text(f'[engine]\ninit_path = "{init}"\n', encoding="utf-8")
     own = [program, "--root", str(folder / "storage"), "--runroot", str(folder / "state")]
     socket, log = folder / "podman.sock", folder / "podman.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*own, "system", "service", "--time", "0", f"unix://{socket}"],
+            env={**os.environ, "CONTAINERS_CONF": str(folder / "containers.conf")},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -8,6 +8,7 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -180,3 +181,6 @@ def test_describe_gives_provenance(bench: Bench) -> None:
     described = bench.executor.describe("tf-4.37")
     assert set(described) == {"image", "image_tag", "lock", "environment_digest"}
     assert (described["image"] is None) is (bench.executor.name == "venv")
+    executor: Any = bench.executor
+    assert executor.engine["kind"] == bench.executor.name
+    assert not any("/" in str(value) for value in executor.engine.values())

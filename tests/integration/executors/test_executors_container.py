@@ -12,17 +12,12 @@ import pytest
 
 from orchestrator.executors.container_config import UNPRIVILEGED
 from orchestrator.executors.container_engine import Engine
+from orchestrator.executors.container_found import owner_of
 from orchestrator.executors.protocol import Job, Mount, Needs, Status, Stop
+from orchestrator.process import this_process
 from tests.integration.executors.conftest import PROJECT, Bench, container_bench
 
 pytestmark = pytest.mark.engine
-
-
-@pytest.fixture(params=["docker", pytest.param("podman", marks=pytest.mark.heavy)])
-def any_bench(request: pytest.FixtureRequest) -> Bench:
-    """For what both engines must do alike."""
-    made: Bench = request.getfixturevalue(f"{request.param}_bench")
-    return made
 
 
 def read(path: Path) -> dict[str, object]:
@@ -109,7 +104,7 @@ def test_an_image_that_is_gone_names_the_remedy(docker_engine: Engine, tmp_path:
 
 
 def test_labels_and_log_bound_while_it_runs(docker_bench: Bench, docker_engine: Engine) -> None:
-    job = docker_bench.job("sleep")
+    job = docker_bench.job("sleep", identity="1" * 64)
     stop = Stop()
     seen: list[Any] = []
 
@@ -124,7 +119,9 @@ def test_labels_and_log_bound_while_it_runs(docker_bench: Bench, docker_engine: 
     assert labels["org.lockstep.project"] == PROJECT
     assert labels["org.lockstep.run"] == job.run_id
     assert labels["org.lockstep.job"] == "llava@tf-4.37"
-    assert inspected["HostConfig"]["LogConfig"]["Config"] == {"max-size": "16m", "max-file": "1"}
+    assert labels["org.lockstep.identity"] == "1" * 64
+    assert owner_of(labels) == this_process()
+    assert inspected["HostConfig"]["LogConfig"]["Config"] == {"max-size": "32m", "max-file": "2"}
 
 
 def test_close_leaves_other_runs_alone(

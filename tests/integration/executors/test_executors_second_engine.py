@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,56 +20,71 @@ from orchestrator.executors.container_engine import Engine, connect
 from orchestrator.executors.protocol import Needs, Status
 from tests.integration.executors import tiny_image
 from tests.integration.executors.conftest import Bench, container_bench
+from tests.integration.executors.other_orchestrator import kill_when, orchestrating
 
-Second = tuple[Engine, "subprocess.Popen[bytes]"]
 pytestmark = pytest.mark.engine2
 GPUS = ("GPU-5cc1a9b0-1f1e-4f0e-9b1c-aaaaaaaaaaaa", "GPU-5cc1a9b0-1f1e-4f0e-9b1c-bbbbbbbbbbbb")
 
 
-def _answering(address: str, process: subprocess.Popen[bytes], log: Path) -> Engine:
-    for _ in range(120):
-        try:
-            return connect("docker", {"DOCKER_HOST": address})
-        except Unavailable:
-            if process.poll() is not None:
-                break
-            time.sleep(0.25)
-    pytest.fail(f"the second engine does not answer: {log.read_text(encoding='utf-8')[-2000:]}")
-
-
-@pytest.fixture(scope="module")
-def second_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Second]:
+class Second:
     """dockerd with its own data and socket, in its own network namespace: else it would rebuild the first one's bridge.
 
     An executable named nvidia-container-runtime-hook on its PATH is all that makes it accept requests for GPUs.
     """
+
+    def __init__(self, folder: Path) -> None:
+        self.address, self._log, self._folder = f"unix://{folder}/engine.sock", folder / "engine.log", folder
+        hook = folder / "bin" / "nvidia-container-runtime-hook"
+        hook.parent.mkdir()
+        hook.write_text("#!/bin/sh\nexit 0\n", encoding="utf-8")
+        hook.chmod(0o755)
+
+    def start(self) -> Engine:
+        """Start it, again too, and wait until it answers."""
+        folder = self._folder
+        options = [f"--host={self.address}", f"--data-root={folder}/data", f"--exec-root={folder}/exec"]
+        options += [f"--pidfile={folder}/engine.pid", "--storage-driver=vfs", "--iptables=false"]
+        with self._log.open("ab") as output:
+            self.process = subprocess.Popen(
+                ["unshare", "--net", "dockerd", *options],
+                env={**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}"},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        for _ in range(240):
+            try:
+                return connect("docker", {"DOCKER_HOST": self.address})
+            except Unavailable:
+                if self.process.poll() is not None:
+                    break
+                time.sleep(0.25)
+        pytest.fail(f"the second engine does not answer: {self._log.read_text(encoding='utf-8')[-2000:]}")
+
+    def end(self, number: signal.Signals) -> None:
+        """SIGKILL takes its containerd with it; that one's number would be taken for alive until somebody collects it."""
+        self.process.send_signal(number)
+        self.process.wait(timeout=60)
+        (self._folder / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Second]:
     if os.geteuid() != 0 or not shutil.which("dockerd") or not shutil.which("unshare"):
         pytest.skip("a second engine needs root, dockerd and unshare")
-    folder = Path(tmp_path_factory.mktemp("engine"))
-    hook = folder / "bin" / "nvidia-container-runtime-hook"
-    hook.parent.mkdir()
-    hook.write_text("#!/bin/sh\nexit 0\n", encoding="utf-8")
-    hook.chmod(0o755)
-    socket, log = folder / "engine.sock", folder / "engine.log"
-    options = [f"--host=unix://{socket}", f"--data-root={folder}/data", f"--exec-root={folder}/exec"]
-    options += [f"--pidfile={folder}/engine.pid", "--storage-driver=vfs", "--iptables=false"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            ["unshare", "--net", "dockerd", *options],
-            env={**os.environ, "PATH": f"{hook.parent}:{os.environ['PATH']}"},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        engine = None
-        try:
-            engine = _answering(f"unix://{socket}", process, log)
-            yield engine, process
-        finally:
-            if engine is not None:
-                engine.api.close()
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=60)
+    made = Second(Path(tmp_path_factory.mktemp("engine")))
+    try:
+        made.start().api.close()
+        yield made
+    finally:
+        made.end(signal.SIGTERM)
+
+
+@pytest.fixture
+def second_engine(second: Second) -> Iterator[Engine]:
+    engine = connect("docker", {"DOCKER_HOST": second.address})
+    yield engine
+    engine.api.close()
 
 
 def only(engine: Engine, name: str, folder: Path) -> Bench:
@@ -77,8 +93,8 @@ def only(engine: Engine, name: str, folder: Path) -> Bench:
     return container_bench(engine, (tiny_image.load(engine.api, [program]), ""), folder, str(program))
 
 
-def test_gpus_are_requested_by_uuid(second_engine: Second, tmp_path: Path) -> None:
-    bench = only(second_engine[0], "env", tmp_path)
+def test_gpus_are_requested_by_uuid(second_engine: Engine, tmp_path: Path) -> None:
+    bench = only(second_engine, "env", tmp_path)
     job = bench.job()
     outcome = bench.run(bench.job(arguments=()), needs=Needs(gpus=GPUS))
     assert (outcome.status, outcome.reason) == (Status.OK, "")
@@ -93,18 +109,20 @@ def test_gpus_are_requested_by_uuid(second_engine: Second, tmp_path: Path) -> No
 
 # the SDK does not close a socket that could not connect
 @pytest.mark.filterwarnings("ignore:unclosed", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_engine_that_ends_in_the_middle_is_infra(second_engine: Second, tmp_path: Path) -> None:
-    """The last test of this engine. Its owner's output is his own again, whether or not the engine could clean up."""
-    engine, process = second_engine
-    bench = only(engine, "sleep", tmp_path)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_an_engine_that_is_restarted_in_the_middle_is_infra(
+    second: Second, second_engine: Engine, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Whether or not it could clean up: the output is its owner's again, and the same job then runs to its end."""
+    bench = only(second_engine, "sleep", tmp_path)
     job = bench.job(arguments=("600",))
 
     def end() -> None:
         for _ in range(240):
-            if any(found["State"] == "running" for found in engine.api.containers()):
+            if any(found["State"] == "running" for found in second_engine.api.containers()):
                 break
             time.sleep(0.25)
-        process.send_signal(signal.SIGTERM)
+        second.end(number)
 
     ending = threading.Thread(target=end)
     ending.start()
@@ -114,5 +132,37 @@ def test_an_engine_that_ends_in_the_middle_is_infra(second_engine: Second, tmp_p
     assert job.out.stat().st_uid == os.getuid()
     with pytest.raises(Unavailable, match=r"python run_matrix\.py clean --yes"):
         bench.executor.close()
+    second.start().api.close()
+    again = bench.run(replace(job, arguments=("0",)))
+    assert (again.status, again.reason) == (Status.OK, "")
+    assert bench.leftovers() == []
     del bench
     gc.collect()  # what the SDK left open is found here, not in another test
+
+
+@pytest.mark.filterwarnings("ignore:unclosed", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_end_that_the_engine_did_not_see_is_infra_and_runs_again(
+    second: Second, second_engine: Engine, docker_image: tuple[str, str], tmp_path: Path
+) -> None:
+    """Orchestrator and engine are killed: nobody saw how the container ended, and it is no failure of the model."""
+    image = tiny_image.load(second_engine.api, tiny_image.python_files()), docker_image[1]
+    bench = container_bench(second_engine, image, tmp_path)
+    with orchestrating(bench, image, "counted") as process:
+        kill_when(process, "ready")
+    (container,) = bench.leftovers()
+    inside = int(second_engine.api.inspect_container(container)["State"]["Pid"])
+    shim = int(Path(f"/proc/{inside}/stat").read_text().rpartition(")")[2].split()[1])
+    second.end(signal.SIGKILL)
+    for process_id in (shim, inside):  # as when the machine goes down
+        os.kill(process_id, signal.SIGKILL)
+    second.start().api.close()
+    assert second_engine.api.inspect_container(container)["State"]["ExitCode"] == 255
+    job = bench.job("counted")
+    assert not bench.executor.alive(job.run_id, job.key)
+    bench.go_on(job)
+    outcome = bench.run(job)
+    assert (outcome.status, outcome.reason) == (Status.OK, "")
+    assert bench.lines == ["first", "ready", "last"]
+    assert bench.leftovers() == []
+    del bench
+    gc.collect()

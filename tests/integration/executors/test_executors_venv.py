@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from orchestrator.errors import EnvironmentUnavailable
+from orchestrator.executors.private import memory
 from orchestrator.executors.protocol import Mount, Status
 from orchestrator.executors.venv import VenvExecutor
 from orchestrator.executors.venv_install import Recipe, VenvStore
+from orchestrator.executors.venv_tree import linked
 from tests.integration.executors.conftest import CHECK, Bench
+from tests.integration.executors.other_orchestrator import kill_when, orchestrating_venvs
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -87,12 +92,45 @@ def test_code_of_a_model_runs_only_when_asked_for(venv_bench: Bench, empty_store
     assert replace(venv_bench, executor=executor).run(job).status is Status.OK
 
 
-def test_its_scratch_folder_is_gone(venv_bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files go."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def test_its_scratch_folder_is_gone(venv_bench: Bench, scratch: Path) -> None:
     assert venv_bench.run(venv_bench.job("look")).status is Status.OK
     assert list(scratch.iterdir()) == []
+
+
+def test_what_a_killed_orchestrator_left_is_no_hindrance(
+    venv_bench: Bench, uv: str, store_folder: Path, scratch: Path
+) -> None:
+    """Its job ended with it; its links and its scratch folder are still there."""
+    before = set(memory().glob("lockstep-secrets-venv-*"))
+    secret = {"TOKEN": "planted-hunter2"}
+    with orchestrating_venvs(venv_bench, uv, store_folder, "counted", secrets=secret) as process:
+        kill_when(process, "ready")
+    job = venv_bench.job("counted", secrets=secret)
+    (first,) = (job.out / "starts").read_text(encoding="utf-8").split()
+    for _ in range(1200):
+        if not Path(f"/proc/{first}").exists():
+            break
+        time.sleep(0.05)
+    assert (job.folder / "work" / "out").is_symlink()
+    assert (job.folder / "work" / "secrets").is_symlink()
+    assert len(list(scratch.iterdir())) == 1
+    (secrets,) = set(memory().glob("lockstep-secrets-venv-*")) - before
+    assert not venv_bench.executor.alive(job.run_id, job.key)
+    venv_bench.go_on(job)
+    assert venv_bench.run(job).status is Status.OK
+    assert len((job.out / "starts").read_text(encoding="utf-8").split()) == 2
+    assert sorted(p.name for p in job.folder.rglob("*")) == ["job.json", "work"]
+    assert list(scratch.iterdir()) == []
+    assert not secrets.exists()
 
 
 def test_links_of_a_killed_run_are_replaced(venv_bench: Bench) -> None:
@@ -116,3 +154,24 @@ def test_a_mount_inside_another_one(venv_bench: Bench, tmp_path: Path) -> None:
     assert sorted(p.name for p in outer.iterdir()) == ["beside", "hub"]
     assert list((outer / "hub").iterdir()) == []
     assert sorted(p.name for p in job.folder.iterdir()) == ["work"]
+
+
+@pytest.mark.parametrize("mounted", [0, 1, 2])
+def test_a_folder_of_links_that_a_killed_run_left_is_made_anew(venv_bench: Bench, tmp_path: Path, mounted: int) -> None:
+    """Whatever the next run mounts there; nothing is lost behind the links."""
+    inner, outer = tmp_path / "inner", tmp_path / "outer"
+    for folder in (inner, outer / "hub"):
+        folder.mkdir(parents=True)
+    (outer / "hub" / "precious").write_text("p", encoding="utf-8")
+    (inner / "weights").write_text("w", encoding="utf-8")
+    plain = venv_bench.job("look")
+    nested = (Mount(source=outer, target="cache"), Mount(source=inner, target="cache/hub"))
+    with linked(replace(plain, mounts=nested)):
+        left = shutil.copytree(plain.folder, tmp_path / "left", symlinks=True)
+    shutil.copytree(left, plain.folder, symlinks=True, dirs_exist_ok=True)
+    with linked(replace(plain, mounts=nested[:mounted])):
+        found = [path.name for path in (plain.folder / "cache" / "hub").iterdir()]
+    assert found == (["weights"] if mounted != 1 else ["precious"])  # of no mount nothing is touched
+    assert (outer / "hub" / "precious").exists()
+    assert (inner / "weights").exists()
+    assert (plain.folder / "cache").exists() is (mounted == 0)
