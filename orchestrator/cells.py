@@ -9,12 +9,13 @@ from orchestrator.executors.protocol import Job, Outcome
 from orchestrator.gather import Ended, Gathering
 from orchestrator.going import Going
 from orchestrator.jobs import CellStages, cell_jobs, places_of
-from orchestrator.known import Known, read_known
+from orchestrator.known import Known, read_known, read_own
 from orchestrator.layout import slug
 from orchestrator.plan import PlannedCell
-from orchestrator.reuse import clear, seed, sources, take
+from orchestrator.reuse import clear, is_same, seed, sources, take
 from orchestrator.runlog import now
 from orchestrator.schedule import Outcomes, Planned, after_ok
+from orchestrator.untrusted import NotPlain, remove_litter
 
 
 def run_cells(going: Going, gathering: Gathering, cells: Sequence[PlannedCell]) -> None:
@@ -35,7 +36,7 @@ def _taken_whole(going: Going, gathering: Gathering, planned: PlannedCell) -> bo
     session = going.session
     place = places_of(session.registry, going.run, planned)
     for done in sources(planned, session.known, fresh=session.fresh, own=session.own):
-        if done.name != planned.reuse.whole or done.record.identity.score != planned.identity.score:
+        if done.name != planned.reuse.whole or not is_same(planned, done):
             continue
         if done.run.root == going.run.root:
             # finished though its record does not say so: the run was killed between the two
@@ -76,28 +77,43 @@ class _Running:
         decided = _where_answers_are(planned, ended)
         executor = self._going.executor
         assert executor is not None
-        if isinstance(decided, str) or executor.alive(planned.job.run_id, planned.key):
+        begun = self._going.attempts.began(planned.key)  # and put back for more GPUs
+        if isinstance(decided, str) or begun or executor.alive(planned.job.run_id, planned.key):
             return decided  # what works already is not touched: the executor adopts it
+        self._tidy(planned.key)
         # read anew, with the locks in hand: another run may have answered some of it since the plan was made
         known = read_known(self._going.session.request.outputs, but=self._going.run)
+        own = read_own(self._going.run)
         for place in self.places:
             if place.infer_job == planned.key:
-                self._seed(place, known)
+                self._seed(place, known, own)
         return decided
 
-    def _seed(self, place: CellStages, known: Known) -> None:
+    def _seed(self, place: CellStages, known: Known, own: Known) -> None:
         session, planned = self._going.session, place.planned
         assert planned.chosen is not None
         clear(self._going.run, place.infer, place.evaluate)
-        found = sources(planned, known, fresh=session.fresh, own=session.own)
+        found = sources(planned, known, fresh=session.fresh, own=own)
         taken = take(found, planned.identity, planned.chosen.ids)
         if taken.lines:
             self._seeded.add((place.infer_job, planned.cell.benchmark))
             seed(place.infer, taken)
 
+    def _tidy(self, key: str) -> None:
+        """Links and other things that no honest job leaves would be followed when files are put beside them."""
+        for job in self.jobs:
+            if job.job.key == key and job.job.out.is_dir():
+                try:
+                    removed = remove_litter(job.job.out)
+                except (OSError, NotPlain) as error:
+                    removed = [f"nothing: {error}"]
+                for what in removed:
+                    self._going.log(f"removed from {key}: {what}")
+
     def ended(self, key: str, outcome: Outcome) -> None:
         """Judge the cells that end with this job."""
         self._outcomes[key] = outcome
+        self._tidy(key)
         for place in self.places:
             if place.evaluate_job == key:
                 self._gather(place)

@@ -198,6 +198,7 @@ def _node_parsers(verbs: argparse._SubParsersAction[_Parser]) -> None:
     clean = verbs.add_parser("clean", help="remove what earlier runs of this project left in the engine")
     clean.add_argument("--yes", action="store_true", help="remove; without it the leftovers are only listed")
     clean.add_argument("--running", action="store_true", help="also containers that still run, where no run is at work")
+    clean.add_argument("--executor", choices=("auto", "docker", "podman"), default="auto")
     _terms(clean)
 
 

@@ -104,8 +104,12 @@ class _Terminal:
 class _Json:
     """One JSON object on standard output, at the end; what there is to say meanwhile goes to standard error."""
 
+    def __init__(self) -> None:
+        self._log: Callable[[str], object] = lambda line: None
+
     def say(self, text: str) -> None:
         console.print_line(text, stderr=True)
+        self._log(text)
 
     def plan(self, session: Session, plan: Plan) -> None: ...
 
@@ -114,8 +118,12 @@ class _Json:
 
         console.print_json(as_json(session, plan))
 
-    def begin(self, cells: int, log: Callable[[str], object]) -> None: ...
-    def end(self) -> None: ...
+    def begin(self, cells: int, log: Callable[[str], object]) -> None:
+        self._log = log
+
+    def end(self) -> None:
+        self._log = lambda line: None
+
     def event(self, event: Event, job: PlannedJob) -> None: ...
     def cell(self, record: Record) -> None: ...
 

@@ -87,7 +87,7 @@ class Going:
             self.live.event(event)
             self.display.event(event, by_key[key])
             if isinstance(event, Started):
-                self.started[key] = now().isoformat(timespec="seconds")
+                self.started.setdefault(key, now().isoformat(timespec="seconds"))
             elif isinstance(event, Finished):
                 reason = f": {event.outcome.reason}" if event.outcome.reason else ""
                 self.log(f"ended {key}: {event.outcome.status.value}{reason}")
@@ -129,12 +129,15 @@ class Going:
 
     def _alive(self, mark: Mark) -> bool:
         assert self.executor is not None
-        return self.executor.alive(mark.run_id, mark.job_key)
+        return self.executor.alive(mark.run_id, mark.job_key, project=mark.project)
 
     def _adopt(self, planned: Planned, held: Held, stop: Stop) -> None:
         """See to its end what an orchestrator that died left at work; its answers are then there to be taken."""
         assert self.executor is not None
+        ours = project_name(self.session.layout.root)
         for holder in held.holders:
+            if holder.project != ours:  # on a GPU, of another checkout: not ours to touch
+                continue
             run = RunLayout(root=Path(holder.folder))
             job = _left_job(run, holder)
             if job is None:
@@ -167,8 +170,6 @@ def _left_job(run: RunLayout, holder: Mark) -> Job | None:
         return None
     model = file.model.name if file.model else ""
     out = run.job_out(model, file.environment)
-    if "+" in holder.job_key:
-        out = out / f"evaluate@{file.environment}"
     return Job(
         key=holder.job_key,
         run_id=holder.run_id,
@@ -192,15 +193,13 @@ def open_going(
     if isinstance(ours, Held):
         raise Busy(f"run {run.root.name} is at work, {ours.text}: python run_matrix.py status")
     stack.enter_context(ours)
+    live = Live(run)
+    live.begin()
     redact = Redaction(secret_values(session.environ))
     settings = session.registry.run
     seconds = session.request.deadline_seconds or (settings.deadline_minutes or 0) * 60
     signals = stack.enter_context(stopped_by_signals())
     log = stack.enter_context(run_log(run.run_log, redact=redact))
-
-    def say(line: str) -> None:
-        log(line)
-        display.say(line)
 
     going = Going(
         session=session,
@@ -218,9 +217,9 @@ def open_going(
             on_oom={name: entry.on_oom for name, entry in session.registry.models.items()},
             gpus=session.gpus,
             deadline=time.monotonic() + seconds if seconds else None,
-            say=say,
+            say=display.say,
         ),
-        live=Live(run),
+        live=live,
     )
     display.begin(len(session.selection.cells), log)
     stack.callback(display.end)  # before the log is closed

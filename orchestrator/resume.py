@@ -47,6 +47,12 @@ def reopen(run: RunLayout, environ: Mapping[str, str], **changes: object) -> Ses
     return open_session(request, environ, resumed=run, images=images_of(file))
 
 
+def killed(run: RunLayout | None) -> str:
+    """The id of a run that had no time to end, so that something of it may be left in the engine; else empty."""
+    file = read_run(run) if run else None
+    return file.run_id if file and file.finished is None else ""
+
+
 def check_same(run: RunLayout, session: Session, plan: Plan) -> None:
     """Answers under two identities must not come into one folder. Raises Unavailable saying which part changed."""
     from orchestrator.parts import changed

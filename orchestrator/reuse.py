@@ -21,7 +21,7 @@ from orchestrator.parts import Content, changed
 from orchestrator.plan import Plan, PlannedCell, Reuse
 from orchestrator.recheck import recheck
 from orchestrator.samples import read_conditions
-from orchestrator.untrusted import LARGE, SMALL, NotPlain, is_plain, read_plain
+from orchestrator.untrusted import LARGE, SMALL, NotPlain, is_plain, parse_json, read_plain
 
 PREDICTIONS, CONDITIONS, RESULT, SCORES = "predictions.jsonl", "conditions.json", "result.json", "scores.jsonl"
 _ARTEFACTS = {"infer": (PREDICTIONS, CONDITIONS, RESULT), "evaluate": (SCORES, RESULT)}
@@ -69,13 +69,18 @@ def _reuse(planned: PlannedCell, found: Sequence[Done]) -> Reuse:
 
 def _is_whole(planned: PlannedCell, done: Done) -> bool:
     """Whether this cell stands there finished: proven by its record, or by artefacts that nobody has judged yet."""
+    if not is_same(planned, done):
+        return False
+    if done.record.status is Status.OK:
+        return recheck(done.run, done.record).status is Status.OK
+    return all(_says_ok(done, kind) for kind in _ARTEFACTS)
+
+
+def is_same(planned: PlannedCell, done: Done) -> bool:
+    """Whether it is this cell, on these samples; the same weights under another name have answers to share, no cells."""
     record, cell = done.record, planned.cell
     named = (record.model, record.benchmark, record.environment)
-    if record.identity.score != planned.identity.score or named != (cell.model, cell.benchmark, cell.environment):
-        return False
-    if record.status is Status.OK:
-        return recheck(done.run, record).status is Status.OK
-    return all(_says_ok(done, kind) for kind in _ARTEFACTS)
+    return record.identity.score == planned.identity.score and named == (cell.model, cell.benchmark, cell.environment)
 
 
 def _says_ok(done: Done, kind: str) -> bool:
@@ -127,11 +132,12 @@ def _take_from(run: RunLayout, folder: Path, identity: Identity, wanted: set[str
 def _valid(piece: bytes) -> dict[str, object] | None:
     """A line with an answer; failed samples are asked again."""
     try:
-        line = json.loads(piece)
+        line = parse_json(piece)
     except ValueError:
         return None
-    right = isinstance(line, dict) and isinstance(line.get("id"), str) and isinstance(line.get("answer"), str)
-    return line if right and line.get("error") is None else None
+    if not isinstance(line, dict) or line.get("error") is not None:
+        return None
+    return line if isinstance(line.get("id"), str) and isinstance(line.get("answer"), str) else None
 
 
 def seed(folder: Path, taken: Taken) -> None:

@@ -20,7 +20,7 @@ from orchestrator.layout import RunLayout
 from orchestrator.plan import Plan
 from orchestrator.record_files import write_run
 from orchestrator.report import point_latest
-from orchestrator.resume import check_same
+from orchestrator.resume import check_same, killed
 from orchestrator.runfile import run_file
 from orchestrator.runlog import now
 from orchestrator.runs import new_run
@@ -39,7 +39,7 @@ def run_matrix(session: Session, *, as_json: bool, resumed: RunLayout | None = N
         if not first.running:
             display.nothing(session, first)
             return worst(first.codes())
-        executor, described, first = _prepared(stack, session, first, display)
+        executor, described, first = _prepared(stack, session, first, display, killed(resumed))
         if executor is not None:
             session = dataclasses.replace(session, isolated=executor.isolated)
         if resumed:
@@ -50,13 +50,13 @@ def run_matrix(session: Session, *, as_json: bool, resumed: RunLayout | None = N
 
 
 def _prepared(
-    stack: ExitStack, session: Session, plan: Plan, display: Display
+    stack: ExitStack, session: Session, plan: Plan, display: Display, killed: str
 ) -> tuple[Executor | None, dict[str, Mapping[str, object]], Plan]:
     """The executor with every environment that has something to do, and the plan as their digests make it.
 
-    None where nothing has to start: then no engine is asked.
+    None where nothing has to start: then no engine is asked, but for what a run that was `killed` left in it.
     """
-    if not plan.to_start:
+    if not plan.to_start and not killed:
         return None, {}, plan
     executor = open_executor(
         session.request.executor,
@@ -69,6 +69,8 @@ def _prepared(
         or_present=True,
     )
     stack.callback(executor.close)
+    if killed:
+        executor.serve(killed)
     described: dict[str, Mapping[str, object]] = {}
     known = session.known_indexes()
     digests = session.digests.recall(executor.name, session.registry, session.environments)

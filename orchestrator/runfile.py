@@ -53,7 +53,7 @@ def run_file(going: Going) -> RunFile:
 def host(going: Going) -> dict[str, JsonValue]:
     """This machine, as far as a number may depend on it."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    engine = getattr(going.executor, "engine", None) or {}
+    engine = going.executor.engine if going.executor else {}
     return {
         "name": platform.node(),
         "machine": platform.machine(),

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import pytest
 
 _NEEDS = ("engine", "venv", "demo")
+Tally = Callable[..., None]
+
+
+@pytest.fixture
+def tally(record_property: Callable[[str, object], None]) -> Tally:
+    """`tally(samples=12, lost=0, twice=0)`: what a fault cost, as a test counted it; `make bench-faults` adds it up.
+
+    `samples` were wanted; `lost` have no answer in the end; `twice` were asked again though their answer was there.
+    """
+
+    def count(*, samples: int, lost: int, twice: int) -> None:
+        for name, number in (("samples", samples), ("lost", lost), ("twice", twice)):
+            record_property(name, number)
+        assert (lost, twice) == (0, 0), f"of {samples} samples {lost} are lost, {twice} were asked twice"
+
+    return count
 
 
 @pytest.hookimpl(wrapper=True)

@@ -37,6 +37,7 @@ from orchestrator.process import this_process
 
 RUNNER = ("/opt/venv/bin/python", "-m", "lockstep_runner")
 GRACE_SECONDS = 10
+_LASTS = {"final": True}  # what the reason says to type has to be typed: trying again changes nothing
 _INTERRUPTED = Outcome(status=Status.SKIPPED, reason="interrupted")
 
 
@@ -106,6 +107,9 @@ class ContainerExecutor:
         except BROKEN as error:
             raise Unavailable(f"{self.name} engine: {explain(error)}") from error
 
+    def serve(self, run_id: str) -> None:
+        self._runs.add(run_id)
+
     def adopt(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome | None:
         self._runs.add(job.run_id)
         try:
@@ -114,7 +118,7 @@ class ContainerExecutor:
             for found in self._found(job.run_id, job.key):
                 if found.held:
                     return Outcome(status=Status.INFRA, reason=f"{found.holder} has it at work already")
-                if outcome is None and (found.running or found.ended):
+                if outcome is None and (found.running or found.ended) and not exchanged(job):
                     outcome = self._attach(found, job, needs, stop, log)
                 else:
                     remove(self._engine, found.id)
@@ -132,14 +136,15 @@ class ContainerExecutor:
         if stop.is_set():
             return _INTERRUPTED
         if refused := self._refusal(job, needs):
-            return Outcome(status=Status.INFRA, reason=refused)
+            return Outcome(status=Status.INFRA, reason=refused, conditions=_LASTS)
         forget_error(job)
         pulse = Pulse(job.out, needs)
         try:
             return self._start(job, needs, stop, log, pulse)
         except ImageGone as error:
             remedy = f"make images ENV={job.environment}"
-            return Outcome(status=Status.INFRA, reason=f"the engine lacks its image ({error}): {remedy}")
+            reason = f"the engine lacks its image ({error}): {remedy}"
+            return Outcome(status=Status.INFRA, reason=reason, conditions=_LASTS)
         except BROKEN as error:
             pulse.catch_up()
             return self._broken(error, pulse.stage)

@@ -47,7 +47,10 @@ class FakeExecutor:
     def describe(self, environment: str) -> Mapping[str, object]:
         return {"image": None, "image_tag": None, "lock": "0" * 64, "environment_digest": f"sha256:{environment}"}
 
-    def alive(self, run_id: str, key: str) -> bool:
+    def serve(self, run_id: str) -> None:
+        """Nothing of a job is left when it has ended."""
+
+    def alive(self, run_id: str, key: str, *, project: str | None = None) -> bool:
         return (run_id, key) in self.living
 
     def adopt(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome | None:

@@ -120,6 +120,10 @@ class Executor(Protocol):
     name: str
     isolated: bool
 
+    @property
+    def engine(self) -> Mapping[str, object]:
+        """What runs the jobs, for provenance: kind and, of a container engine, its version."""
+
     def prepare(self, environment: str) -> None:
         """Make sure that the environment can run; idempotent. Raises EnvironmentUnavailable with the remedy."""
 
@@ -132,8 +136,14 @@ class Executor(Protocol):
         None where there is nothing of it. `log` receives all that it printed since its start.
         """
 
-    def alive(self, run_id: str, key: str) -> bool:
-        """Does something of this job run, whoever started it? Raises Unavailable when that cannot be told."""
+    def serve(self, run_id: str) -> None:
+        """Count the run among those whose containers `close` removes, though no job of it has to start."""
+
+    def alive(self, run_id: str, key: str, *, project: str | None = None) -> bool:
+        """Does something of this job run, whoever started it? `project`: another one's than this executor's.
+
+        Raises Unavailable when that cannot be told.
+        """
 
     def run(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome:
         """Run the job and block until it has ended; `stop` ends it early (outcome `skipped`, reason `interrupted`).

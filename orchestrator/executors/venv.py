@@ -72,7 +72,10 @@ class VenvExecutor:
             "environment_digest": venv.environment_digest,
         }
 
-    def alive(self, run_id: str, key: str) -> bool:
+    def serve(self, run_id: str) -> None:
+        """Nothing of a job is left when it has ended."""
+
+    def alive(self, run_id: str, key: str, *, project: str | None = None) -> bool:
         return False  # its processes end with their orchestrator
 
     def adopt(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome | None:

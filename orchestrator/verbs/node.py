@@ -108,7 +108,7 @@ def clean(arguments: argparse.Namespace) -> int:
     """List what runs of this project left when they were killed, and remove it with --yes; what is kept says why."""
     from orchestrator.leftovers import find_leftovers, open_engine, remove_leftover
 
-    engine = open_engine(getattr(arguments, "executor", "auto"))
+    engine = open_engine(arguments.executor)
     found = find_leftovers(engine, project_path(arguments.output_root))
     offered = ("left", "unsure") if arguments.running else ("left",)
     for one in found:

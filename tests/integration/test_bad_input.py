@@ -160,6 +160,7 @@ def test_a_docker_without_buildkit_builds_nothing(tmp_path: Path) -> None:
     one_line(matrix("images", environ={"DOCKER": str(fake)}), 4, "BuildKit", str(fake), "buildx")
 
 
+@pytest.mark.fault
 @pytest.mark.venv
 def test_an_output_folder_that_cannot_be_written(tmp_path: Path) -> None:
     file = tmp_path / "file"
@@ -169,6 +170,7 @@ def test_an_output_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert file.read_text() == "mine"
 
 
+@pytest.mark.fault
 @pytest.mark.venv
 @pytest.mark.parametrize(
     ("options", "code", "words"),
@@ -194,6 +196,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.fault
 @pytest.mark.engine
 def test_an_image_that_is_stale_or_missing(copied: Path, fresh_images: None) -> None:
     """Another copy of the same inputs has the same images; one byte more in a lock, and they are stale."""

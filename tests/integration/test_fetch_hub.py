@@ -80,6 +80,7 @@ def test_what_was_fetched_is_read_offline_and_not_fetched_again(job: Fetching, h
     assert hub.seen == [], "a commit that is here whole needs no network"
 
 
+@pytest.mark.fault
 @every_environment
 def test_a_cut_download_goes_on_where_it_was_cut(job: Fetching, hub: HubServer) -> None:
     commit = hub.add(REPO, FILES)
@@ -93,6 +94,7 @@ def test_a_cut_download_goes_on_where_it_was_cut(job: Fetching, hub: HubServer) 
     assert item.bytes == sum(file.size for file in item.files)
 
 
+@pytest.mark.fault
 def test_a_killed_fetch_is_begun_and_goes_on(job: Fetching, hub: HubServer) -> None:
     commit = hub.add(REPO, {"model.safetensors": WEIGHTS})
     hub.fault(Fault(path="/lfs/", at="cdn", cut_after=3_000_000))
@@ -110,6 +112,7 @@ def test_a_killed_fetch_is_begun_and_goes_on(job: Fetching, hub: HubServer) -> N
     assert [path.name for path in (job.folder / "lockstep").iterdir()] == [f"{commit}.json"]
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_fetch_that_is_stopped_goes_on_with_the_next(job: Fetching, hub: HubServer, number: int) -> None:
     commit = hub.add(REPO, {"model.safetensors": WEIGHTS})
@@ -132,6 +135,7 @@ def test_a_fetch_that_is_stopped_goes_on_with_the_next(job: Fetching, hub: HubSe
     assert job.marker(commit).commit == commit
 
 
+@pytest.mark.fault
 def test_a_server_that_does_not_go_on_sends_all_again(job: Fetching, hub: HubServer) -> None:
     commit = hub.add(REPO, {"model.safetensors": WEIGHTS})
     cut = Fault(path="/lfs/", at="cdn", cut_after=3_000_000, times=1)

@@ -109,6 +109,7 @@ def test_a_forbidden_token_of_the_hub_is_told_from_a_proxy(job: Fetching, hub: H
     assert (kind, "may read it" in line) == ("auth", True)
 
 
+@pytest.mark.fault
 def test_what_goes_away_by_waiting_is_waited_for(job: Fetching, hub: HubServer) -> None:
     hub.fault(
         Fault(path="/api/", status=503, times=2),
@@ -215,6 +216,7 @@ def test_a_disk_that_is_too_small_is_said_before_the_first_byte(
     assert not hub.of("cdn")
 
 
+@pytest.mark.fault
 def test_a_disk_that_fills_up_keeps_what_is_here(job: Fetching, hub: HubServer, small_cache: Path) -> None:
     hub.add(REPO, {"model.safetensors": WEIGHTS})
     half = Fault(path="/lfs/", at="cdn", wait=threading.Event(), times=1)

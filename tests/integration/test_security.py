@@ -29,6 +29,7 @@ pytestmark = pytest.mark.engine
 TOKENS = {"HF_TOKEN": f"hf_{secrets.token_hex(16)}", "OPENAI_API_KEY": f"sk-{secrets.token_hex(16)}"}
 SPY = Path(__file__).with_name("inside_spy.py")
 HELD = "spy@tf-4.37"  # its container stays until it was looked at from outside
+NASTY = "=1+1 ../../etc\u202egnp " + "x" * 280  # a formula, a path, a change of direction, a long name
 CODE = """
 import json, os, socket
 def said(attempt):
@@ -185,6 +186,7 @@ def night(copied: Path, docker: Docker, tmp_path_factory: pytest.TempPathFactory
         models={
             "spy": guess(kind="remote-code", path=str(spy(folder)), trust_remote_code=True),
             "guess": guess(),
+            NASTY: guess(),
         },
         benchmarks={"Good": benchmark(pope(folder, "good")), "Evil": benchmark(evil(folder))},
     )
@@ -268,3 +270,13 @@ def test_code_in_a_data_file_runs_in_the_sandbox_alone(night: Night) -> None:
         assert found["connected"] == "OSError"
         assert not holds_a_token(json.dumps(found).encode())
     assert night.run.records["guess", "tf-4.37", "Evil"]["status"] == "ok"
+
+
+def test_a_nasty_name_is_a_name(night: Night) -> None:
+    assert night.run.records[NASTY, "tf-4.37", "Good"]["status"] == "ok"
+    (row, *_) = [row for row in night.run.rows if row["model"].endswith("x" * 280)]
+    assert row["model"] == "'" + NASTY.replace("\u202e", "\\u202e")
+    assert all(len(path.name) <= 120 for path in night.run.root.rglob("*"))
+    assert sorted(path.name for path in night.folder.iterdir()) == sorted(
+        ["Evil.tsv", "good.tsv", "host", "out", "registry.yaml", "spy"]
+    )

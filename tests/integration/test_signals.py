@@ -14,6 +14,7 @@ from tests.integration.command import Said, Started, matrix, processes_of, start
 from tests.integration.conftest import EXECUTORS, Docker
 from tests.integration.small_registry import benchmark, guess, pope, write
 
+pytestmark = pytest.mark.fault
 TOKEN = "hf_planted_and_nobodys"
 
 

@@ -6,11 +6,12 @@ import hashlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.executors.fake import FakeExecutor
 from orchestrator.executors.protocol import Job, Log, Mount, Needs, Outcome, Status, Stop
 from orchestrator.identity import samples_sha256
 from orchestrator.job import (
@@ -45,7 +46,7 @@ class Fault:
 
 
 @dataclass(kw_only=True)
-class FakeRunner:
+class FakeRunner(FakeExecutor):
     """`faults` gives the next start's fault, if any; `bad` are samples whose generation always fails.
 
     `flushed` are answers that were written whole; `again` those that were generated although they had been: none.
@@ -54,36 +55,13 @@ class FakeRunner:
     faults: Callable[[Job], Fault | None] = lambda job: None
     bad: frozenset[str] = frozenset()
     locks: Path = Path("/nowhere")
-    name: str = "fake"
-    isolated: bool = True
     starts: list[tuple[str, Needs, JobFile]] = field(default_factory=list)
     flushed: Counter[Answered] = field(default_factory=Counter)
     again: list[Answered] = field(default_factory=list)
     together: list[str] = field(default_factory=list)
     dead: bool = False
-    closed: bool = False
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _working: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-
-    def prepare(self, environment: str) -> None:
-        pass
-
-    def describe(self, environment: str) -> Mapping[str, object]:
-        return {
-            "image": None,
-            "image_tag": None,
-            "lock": "0" * 64,
-            "environment_digest": DIGEST.format(environment),
-        }
-
-    def adopt(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome | None:
-        return None
-
-    def alive(self, run_id: str, key: str) -> bool:
-        return False
-
-    def close(self) -> None:
-        self.closed = True
 
     def run(self, job: Job, *, needs: Needs, stop: Stop, log: Log) -> Outcome:
         file = JobFile.model_validate_json((job.folder / "work" / "job.json").read_bytes())

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import claims, going, report, run, schedule, session, versions
+from orchestrator import claims, going, gpus, report, run, schedule, session, versions
 from orchestrator.claims import Claim, Held
 from orchestrator.errors import Exit
 from orchestrator.executors.protocol import Stop
@@ -28,7 +28,9 @@ environments:
   tf-x: {{transformers: 4.37.2}}
   tf-y: {{transformers: 4.42.4}}
 models:
-  one: {{environments: [tf-x], kind: remote-code, path: weights, trust_remote_code: true, on_oom: [{{batch_size: 1}}]}}
+  one:
+    {{environments: [tf-x], kind: remote-code, path: weights, trust_remote_code: true,
+     gpu: {{count: 1}}, on_oom: [{{batch_size: 1}}, {{gpus: 2}}]}}
   other: {{environments: [tf-x, tf-y], default_environments: [tf-x, tf-y], kind: random-choice}}
 benchmarks:
   B: {{dataset: POPE, type: yes_no, file: B.tsv, metric: {metric}}}
@@ -182,11 +184,17 @@ def small_world(folder: Path, runner: FakeRunner) -> Iterator[World]:
         patch.setattr(run, "open_executor", lambda *given, **named: runner)
         patch.setattr(run, "open_display", quiet)
         patch.setattr(going, "stopped_by_signals", unsignalled)
+        patch.setattr(gpus, "inventory", lambda **named: [_gpu(0), _gpu(1)])
+        patch.setattr(going, "gpu_lock", lambda uuid: folder / f"{uuid}.lock")
         patch.setattr(os, "fsync", lambda descriptor: None)  # no power is cut here
         patch.setattr(schedule, "RECHECK_SECONDS", 0.01)
         patch.setattr(run, "point_latest", lambda run: None)  # its temporary file has the process's name
         patch.setattr(report, "xlsx_bytes", lambda *given: b"")  # the slowest part, and no part of this
         yield world
+
+
+def _gpu(index: int) -> gpus.Gpu:
+    return gpus.Gpu(uuid=f"GPU-{index}", index=index, name="A", memory_gb=80, compute_cap=(8, 0), driver="535")
 
 
 def _has_version(path: Path) -> bool:

@@ -170,6 +170,19 @@ def test_whatever_happens_no_cell_is_lost_and_resume_ends_it(history: list[Step]
         assert len(runner.starts) == starts
 
 
+def test_a_start_with_more_gpus_keeps_what_the_one_before_answered() -> None:
+    """The job is put back on the schedule in between: nothing of it is taken away meanwhile."""
+    mine = Faults([Fault(after=1, what="killed"), Fault(after=4, what="oom"), Fault(after=2, what="oom")])
+    runner = FakeRunner(faults=lambda job: mine(job) if job.key == "one@tf-x" else None)
+    with tempfile.TemporaryDirectory() as folder, small_world(Path(folder), runner) as world:
+        assert world.start() is None
+        assert world.start() is Exit.OK
+        starts = [(len(needs.gpus), file.model) for key, needs, file in runner.starts[1:] if key == "one@tf-x"]
+        assert [(gpus, model and model.batch_size) for gpus, model in starts] == [(1, None), (1, 1), (2, 1)]
+        assert runner.again == []
+        _check(world, world.runs()[-1], Exit.OK)
+
+
 def _take(world: World, step: Step) -> None:
     before = world.runs()
     world.runner.faults, world.runner.bad, world.signs = Faults(list(step.faults)), step.bad, step.killed_at

@@ -13,7 +13,7 @@ from orchestrator.executors.protocol import Job, Needs, Outcome, Status, Stop
 from tests.integration.executors.conftest import Bench
 from tests.integration.executors.other_orchestrator import kill_when, orchestrating
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.fault, pytest.mark.engine]
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ def survived(job: Job) -> bool:
     return bool(json.loads(file.read_text(encoding="utf-8")) == {"done": 1} and file.stat().st_uid == os.getuid())
 
 
+@pytest.mark.fault
 @pytest.mark.engine
 def test_a_container_killed_from_outside_is_infra(any_bench: Bench) -> None:
     job = any_bench.job("sleep")
@@ -56,6 +57,7 @@ def test_a_container_killed_from_outside_is_infra(any_bench: Bench) -> None:
     assert survived(job)
 
 
+@pytest.mark.fault
 @pytest.mark.engine
 def test_a_container_removed_by_somebody_is_infra(any_bench: Bench) -> None:
     job = any_bench.job("sleep")
@@ -67,6 +69,7 @@ def test_a_container_removed_by_somebody_is_infra(any_bench: Bench) -> None:
     assert survived(job)
 
 
+@pytest.mark.fault
 @pytest.mark.engine
 def test_more_memory_than_its_limit_is_oom(docker_bench: Bench) -> None:
     """For podman see its own tests: its engine does not tell."""
@@ -81,6 +84,7 @@ def test_more_memory_than_its_limit_is_oom(docker_bench: Bench) -> None:
     assert docker_bench.leftovers() == []
 
 
+@pytest.mark.fault
 def test_a_hang_is_named_by_phase_and_sample(bench: Bench) -> None:
     job = bench.job("sleep")
     outcome = bench.run(job, needs=Needs(stall_seconds=5))
@@ -90,6 +94,7 @@ def test_a_hang_is_named_by_phase_and_sample(bench: Bench) -> None:
     assert survived(job)
 
 
+@pytest.mark.fault
 def test_a_stage_has_its_own_limit_and_one_that_is_deaf_is_killed(bench: Bench) -> None:
     job = bench.job("deaf")
     outcome = bench.run(job, needs=Needs(stage_seconds={"POPE/infer": 1}, timeout_seconds=600, stall_seconds=600))
@@ -126,6 +131,7 @@ def released(job: Job, bench: Bench, look: Callable[[], None]) -> Iterator[None]
         thread.join()
 
 
+@pytest.mark.fault
 def test_a_log_without_end_is_bounded(bench: Bench) -> None:
     job = bench.job("chatter", str(CHATTER_MIB))
     said: list[int] = []
@@ -152,6 +158,7 @@ def test_a_log_without_end_is_bounded(bench: Bench) -> None:
         assert 0 < on_disk[0] < 2 * 34 * 10**6
 
 
+@pytest.mark.fault
 @pytest.mark.engine
 def test_an_image_removed_between_plan_and_run_is_infra(docker_engine: Engine, tmp_path: Path) -> None:
     image = tiny_image.load(docker_engine.api, [Path("/bin/true").resolve()])
@@ -213,6 +220,7 @@ def test_only_a_job_that_asks_for_it_has_the_network(
     assert bench.leftovers() == []
 
 
+@pytest.mark.fault
 def test_whether_a_job_lives_is_an_error_where_no_engine_answers(docker_bench: Bench, tmp_path: Path) -> None:
     executor: Any = docker_bench.executor
     executor._engine = Engine(api=_Gone(), facts=executor._engine.facts, address="")

@@ -108,6 +108,7 @@ def test_gpus_are_requested_by_uuid(second_engine: Engine, tmp_path: Path) -> No
 
 
 # the SDK does not close a socket that could not connect
+@pytest.mark.fault
 @pytest.mark.filterwarnings("ignore:unclosed", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_an_engine_that_is_restarted_in_the_middle_is_infra(
@@ -140,6 +141,7 @@ def test_an_engine_that_is_restarted_in_the_middle_is_infra(
     gc.collect()  # what the SDK left open is found here, not in another test
 
 
+@pytest.mark.fault
 @pytest.mark.filterwarnings("ignore:unclosed", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_end_that_the_engine_did_not_see_is_infra_and_runs_again(
     second: Second, second_engine: Engine, docker_image: tuple[str, str], tmp_path: Path

@@ -1,0 +1,92 @@
+"""What tests of faults share: who was asked what and how often, and a container that is killed in the middle."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from orchestrator.executors import project_name
+from orchestrator.layout import PROJECT
+from tests.integration.command import Run, Started, matrix
+from tests.integration.small_registry import pope
+
+ENVIRONMENT = "tf-4.37"
+Docker = Callable[..., str]
+
+
+def asked(run: Run, model: str) -> Counter[str]:
+    """How often each sample was given to the model, by `stage sample`, over all starts of its job."""
+    path = run.root / model / ENVIRONMENT / "events.jsonl"
+    content = path.read_text(encoding="utf-8") if path.exists() else ""
+    events = [line for line in content.splitlines(keepends=True) if line.endswith("\n")]  # one may be half written
+    found = (event for event in run.lines(str(path))) if len(events) == content.count("\n") and content else ()
+    return Counter(f"{e['stage']} {e['sample']}" for e in found if e["phase"] == "infer" and e["sample"])
+
+
+def twice(run: Run, model: str) -> list[str]:
+    """Samples that were given to the model more than once; more than twice is never right."""
+    counts = asked(run, model)
+    assert max(counts.values(), default=0) <= 2, counts
+    return [sample for sample, times in counts.items() if times > 1]
+
+
+def answered(run: Run, model: str, benchmark: str) -> list[str]:
+    """The ids in a cell's predictions, in their order."""
+    path = run.root / model / ENVIRONMENT / benchmark / "infer" / "predictions.jsonl"
+    return [line["id"] for line in run.lines(str(path))] if path.exists() else []
+
+
+def statuses(run: Run) -> dict[tuple[str, str], str]:
+    """By model and benchmark."""
+    return {(model, name): record["status"] for (model, _, name), record in run.records.items()}
+
+
+def wait_until(what: Callable[[], object], started: Started, said: str) -> None:
+    """Until it is true. Fails when the matrix ends before, or after a long time."""
+    while not what():
+        assert started.process.poll() is None, started.process.communicate()
+        assert time.monotonic() < started.limit, said
+        time.sleep(0.02)
+
+
+def resume(outputs: Path, *words: str, run: str = "latest") -> Run:
+    """Go on with a run, which must then be ok in all cells."""
+    said = matrix("resume", run, "--output-root", str(outputs), "--json", *words)
+    assert said.code == 0, (said.err, said.out[-3000:])
+    assert set(statuses(said.run).values()) == {"ok"}
+    return said.run
+
+
+def container_of(docker: Docker, started: Started, job: str) -> str:
+    """Id of the container that works on a job; empty where none does."""
+    labels = {"project": project_name(PROJECT), "run": started.run.root.resolve().name, "job": job}
+    filters = [f"--filter=label=org.lockstep.{name}={value}" for name, value in labels.items()]
+    return docker("ps", "--quiet", "--no-trunc", *filters).strip()
+
+
+def kill_in_the_middle(docker: Docker, started: Started, model: str, after: Iterable[int]) -> None:
+    """`docker kill`, each time when so many samples were given to the model."""
+    for count in after:
+        wait_until(lambda count=count: sum(asked(started.run, model).values()) >= count, started, f"{count} asked")
+        docker("kill", container_of(docker, started, f"{model}@{ENVIRONMENT}"))
+
+
+def many(folder: Path, rows: int = 3000) -> Path:
+    """A benchmark of many rows, so that a fast model is never done before something happens."""
+    header, first, *_ = pope(folder, "one").read_text(encoding="utf-8").splitlines()
+    path = folder / "many.tsv"
+    picture = first.split("\t", 1)[1]
+    path.write_text("\n".join([header, *(f"{i}\t{picture}" for i in range(rows))]) + "\n", encoding="utf-8")
+    return path
+
+
+def gone(docker: Docker, container: str) -> bool:
+    """Whether the engine no longer has it."""
+    try:
+        docker("inspect", container)
+    except subprocess.CalledProcessError:
+        return True
+    return False
