@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python run_matrix.py
 ENV ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev demo images venvs base-image locks locks-check schemas lint test test-unit test-full bench clean
+.PHONY: help venv dev demo images venvs base-image locks locks-check schemas lint test test-unit test-full bench bench-faults clean
 
 help: ## these lines
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ test-full: lint images venvs ## also what is too heavy for every change
 
 bench: dev ## ratios measured in one run
 	$(VENV)/bin/python bench/run.py
+
+bench-faults: dev ## every fault injected, what is lost, and a finished run resumed (PART=faults, bad or resume)
+	@$(VENV)/bin/python bench/faults.py $(PART)
 
 clean: venv ## remove what earlier runs left in the engine
 	$(RUN) clean --yes

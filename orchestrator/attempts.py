@@ -109,9 +109,8 @@ class _Going:
 
     def _noted(self, outcome: Outcome) -> Outcome:
         """With the changed conditions, and why there was no further start."""
-        notes = self.course.notes if outcome.status in (Status.INFRA, Status.OOM) else []
         conditions = {**outcome.conditions, **self.course.changed}
-        return replace(outcome, reason="; ".join([outcome.reason, *notes]), conditions=conditions)
+        return replace(outcome, reason=self.course.reason(outcome), conditions=conditions)
 
     # --- infra --------------------------------------------------------------------------------------------------------
 
@@ -177,7 +176,11 @@ class _Going:
     def _needs(self) -> Needs:
         """A job's own timeout is over all its starts but those that the machine ended."""
         limit = self.needs.timeout_seconds
-        return self.needs if limit is None else replace(self.needs, timeout_seconds=max(limit - self.course.ran, 1.0))
+        return (
+            self.needs
+            if limit is None
+            else replace(self.needs, timeout_seconds=max(limit - self.course.ran, min(limit, 1.0)))
+        )
 
     # --- oom, timeout, failed -----------------------------------------------------------------------------------------
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from orchestrator.environments import EnvironmentSpec
-from orchestrator.errors import EnvironmentUnavailable
+from orchestrator.errors import EnvironmentUnavailable, Unavailable
 from orchestrator.executors import Backing, choose
 from orchestrator.executors.protocol import Executor
 from orchestrator.executors.venv_install import Recipe
@@ -86,3 +86,15 @@ def open_executor(
         fetch_network=environ.get("FETCH_NETWORK") or "bridge",
     )
     return choose(name, backing, say=say, environ=environ)
+
+
+def prepare_all(executor: Executor, environments: Iterable[str]) -> None:
+    """Every environment, or all that is missing at once. Raises Unavailable."""
+    problems: list[str] = []
+    for environment in environments:
+        try:
+            executor.prepare(environment)
+        except EnvironmentUnavailable as error:
+            problems += error.problems
+    if problems:
+        raise Unavailable(*dict.fromkeys(problems))

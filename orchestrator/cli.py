@@ -246,3 +246,7 @@ def main(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         return int(Exit.FAILED)
+    except OSError as error:  # a disk that is full, read-only or gone
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{where}{error.strerror or error}: mend it, then type the command again", file=sys.stderr)
+        return int(Exit.UNAVAILABLE)

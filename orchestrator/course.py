@@ -76,7 +76,13 @@ class Course:
         conditions = {**start.outcome.conditions, **start.changed_for(cell)}
         if self.folder.turn(cell) is Turn.OK:  # whatever became of the job afterwards
             return Outcome(status=Status.OK, conditions=conditions)
-        return replace(start.outcome, conditions=conditions)
+        reason = self.reason(start.outcome) if start is self.last else start.outcome.reason
+        return replace(start.outcome, reason=reason, conditions=conditions)
+
+    def reason(self, outcome: Outcome) -> str:
+        """Of the last start, with why there was no further one."""
+        notes = self.notes if outcome.status in (Status.INFRA, Status.OOM) else []
+        return "; ".join([outcome.reason, *notes])
 
     def attempts(self, cell: str) -> list[Attempt]:
         """The starts of the cell that did not end well for it, or ended under changed conditions."""

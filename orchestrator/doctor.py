@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from orchestrator.console_views import DoctorRow
@@ -15,6 +16,9 @@ from orchestrator.layout import ProjectLayout
 from orchestrator.registry.load import Registry
 from orchestrator.settings import without_credentials
 
+if TYPE_CHECKING:
+    from orchestrator.executors.container_engine import Engine
+
 _DISK_GB = 20  # three images take about 7 GB, a build as much again
 
 
@@ -23,6 +27,7 @@ def examine(registry: Registry, layout: ProjectLayout, environ: Mapping[str, str
     engine = list(_engine(environ))
     return [
         *engine,
+        *_podman(environ),
         _python(),
         *_disk(layout),
         *_gpus(registry, environ),
@@ -38,9 +43,7 @@ def _engine(environ: Mapping[str, str]) -> Iterator[DoctorRow]:
     from orchestrator.images.engine import building_engine
 
     try:
-        engine = connect("docker", environ)
-        facts = engine.facts
-        yield DoctorRow(what="engine", state="ok", found=f"{facts.kind} {_dotted(facts.version)} at {engine.address}")
+        yield from _answering(connect("docker", environ))
     except LockstepError as error:
         found, _, remedy = error.problems[0].partition(": start it")
         yield DoctorRow(what="engine", state="missing", found=found, remedy=f"start it{remedy}")
@@ -50,6 +53,31 @@ def _engine(environ: Mapping[str, str]) -> Iterator[DoctorRow]:
     except LockstepError as error:
         remedy = "DOCKER=/path/to/docker make images"
         yield DoctorRow(what="BuildKit", state="missing", found=error.problems[0], remedy=remedy)
+
+
+def _podman(environ: Mapping[str, str]) -> Iterator[DoctorRow]:
+    """Nothing where none answers: it is used only where it is asked for."""
+    from orchestrator.executors.container_engine import connect
+
+    try:
+        engine = connect("podman", environ)
+    except LockstepError:
+        return
+    yield from _answering(engine)
+
+
+def _answering(engine: Engine) -> Iterator[DoctorRow]:
+    """An engine, and what it does not keep."""
+    facts = engine.facts
+    what = "engine" if facts.kind == "docker" else facts.kind
+    yield DoctorRow(what=what, state="ok", found=f"{facts.kind} {_dotted(facts.version)} at {engine.address}")
+    if facts.unlimited:
+        found = f"none are kept of memory and of processes: {facts.kind} {facts.unlimited}"
+        remedy = (
+            "cgroups v2 delegated to you, or an engine of root's; until then no memory_gb, and ulimit -u for processes"
+        )
+        yield DoctorRow(what=f"limits of {facts.kind}", state="warn", found=found, remedy=remedy)
+    engine.api.close()
 
 
 def _python() -> DoctorRow:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 
-from orchestrator.backing import open_executor
-from orchestrator.errors import EnvironmentUnavailable, Exit, Unavailable, worst
-from orchestrator.executors.protocol import Executor, Job, Log
+from orchestrator.backing import open_executor, prepare_all
+from orchestrator.errors import Exit, worst
+from orchestrator.executors.protocol import Job, Log
 from orchestrator.fetch_plan import FetchPlan, fetchable, missing_lines, plan_fetch
 from orchestrator.fetching import Fetching
 from orchestrator.runlog import LineLog, Redaction, now
@@ -51,7 +51,7 @@ def _fetch(session: Session, plan: FetchPlan) -> tuple[dict[str, str], Exit | No
             environ=session.environ,
         )
         stack.callback(executor.close)
-        _prepare(executor, plan)
+        prepare_all(executor, plan.environments)
         run = new_run(layout.fetches, now())
 
         def log(job: Job) -> Log:
@@ -68,17 +68,6 @@ def _fetch(session: Session, plan: FetchPlan) -> tuple[dict[str, str], Exit | No
         )
         signals = stack.enter_context(stopped_by_signals())
         return fetching.everything(plan, signals.stop), signals.exit
-
-
-def _prepare(executor: Executor, plan: FetchPlan) -> None:
-    problems: list[str] = []
-    for environment in plan.environments:
-        try:
-            executor.prepare(environment)
-        except EnvironmentUnavailable as error:
-            problems += error.problems
-    if problems:
-        raise Unavailable(*dict.fromkeys(problems))
 
 
 def _say(line: str) -> None:

@@ -63,8 +63,9 @@ class Going:
         return self.logs.enter_context(LineLog(self.run.job_log(job.key), redact=self.redact))
 
     def outcome_of(self, job: str, cell: str, otherwise: Outcome) -> Outcome:
-        """How the start ended in which this cell of the job ended."""
-        return self.attempts.outcome_of(job, cell) or otherwise
+        """How the start ended in which this cell of the job ended; `otherwise`: the job, which knows why it was stopped."""
+        found = self.attempts.outcome_of(job, cell)
+        return otherwise if found is None or found.status is Status.SKIPPED else found
 
     def schedule(
         self,

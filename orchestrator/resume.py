@@ -35,6 +35,8 @@ def reopen(run: RunLayout, environ: Mapping[str, str], **changes: object) -> Ses
     if file is None:
         raise UsageError(f"{run.run_json} is not there: nothing says what this run was")
     content = {name: tuple(v) if isinstance(v, list) else v for name, v in file.request.items()} | changes
+    if content.get("executor") == "auto":  # what it was then: where that is not here, nothing is taken in its place
+        content["executor"] = file.executor
     try:
         request = Request(
             registry=frozen_registry(run, file),

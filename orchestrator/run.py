@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-from orchestrator.backing import open_executor
+from orchestrator.backing import open_executor, prepare_all
 from orchestrator.cells import run_cells
 from orchestrator.display import Display, open_display
-from orchestrator.errors import EnvironmentUnavailable, Exit, Unavailable, worst
+from orchestrator.errors import Exit, worst
 from orchestrator.executors.protocol import Executor, Status
 from orchestrator.fetch_plan import FetchPlan
 from orchestrator.fetching import Fetching
@@ -76,25 +76,13 @@ def _prepared(
     digests = session.digests.recall(executor.name, session.registry, session.environments)
     plan = session.plan(known, digests)
     while missing := [name for name in _environments(session, plan) if name not in described]:
-        _prepare(executor, missing)
+        prepare_all(executor, missing)
         described |= {name: executor.describe(name) for name in missing}
         read = {name: str(described[name]["environment_digest"]) for name in missing}
         session.digests.remember(executor.name, session.registry, read)
         digests |= read
         plan = session.plan(known, digests)  # what has another digest than was thought has to start after all
     return executor, described, plan
-
-
-def _prepare(executor: Executor, environments: list[str]) -> None:
-    """Every environment, or all that is missing at once."""
-    problems: list[str] = []
-    for environment in environments:
-        try:
-            executor.prepare(environment)
-        except EnvironmentUnavailable as error:
-            problems += error.problems
-    if problems:
-        raise Unavailable(*dict.fromkeys(problems))
 
 
 def _environments(session: Session, plan: Plan) -> list[str]:

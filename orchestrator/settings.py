@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
 from orchestrator.errors import UsageError
 from orchestrator.layout import PROJECT
@@ -79,10 +80,11 @@ def _dotenv(path: Path) -> dict[str, str]:
 
 
 def secret_values(values: Mapping[str, str]) -> tuple[str, ...]:
-    """The values that no log line may show: tokens, and the passwords of proxies."""
+    """The values that no log line may show: tokens, and the passwords of proxies, as they stand there and decoded."""
     found = [values[name] for name in SECRETS if values.get(name)]
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "HF_ENDPOINT"):
-        found += credentials(values.get(name, ""))
+        given = credentials(values.get(name, ""))
+        found += [*given, *(plain for plain in map(unquote, given) if plain not in given)]
     return tuple(found)
 
 

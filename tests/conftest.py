@@ -16,10 +16,11 @@ def tally(record_property: Callable[[str, object], None]) -> Tally:
     """`tally(samples=12, lost=0, twice=0)`: what a fault cost, as a test counted it; `make bench-faults` adds it up.
 
     `samples` were wanted; `lost` have no answer in the end; `twice` were asked again though their answer was there.
+    `faults`: how many all cases of this file inject together, where they look at one run; else each case counts as one.
     """
 
-    def count(*, samples: int, lost: int, twice: int) -> None:
-        for name, number in (("samples", samples), ("lost", lost), ("twice", twice)):
+    def count(*, samples: int, lost: int, twice: int, faults: int = 0) -> None:
+        for name, number in (("samples", samples), ("lost", lost), ("twice", twice), ("faults", faults)):
             record_property(name, number)
         assert (lost, twice) == (0, 0), f"of {samples} samples {lost} are lost, {twice} were asked twice"
 

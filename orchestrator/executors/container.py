@@ -11,7 +11,7 @@ from typing import Protocol
 
 from orchestrator.errors import Unavailable
 from orchestrator.executors.border import exchanged
-from orchestrator.executors.container_config import FETCH_NETWORK, LABEL, Config, configure, labels, run_as
+from orchestrator.executors.container_config import FETCH_NETWORK, LABEL, Config, configure, labels, run_as, unkept
 from orchestrator.executors.container_engine import (
     BROKEN,
     Engine,
@@ -135,9 +135,8 @@ class ContainerExecutor:
         self.prepare(job.environment)
         if stop.is_set():
             return _INTERRUPTED
-        if refused := self._refusal(job, needs):
+        if refused := self._refusal(job, needs) or forget_error(job):
             return Outcome(status=Status.INFRA, reason=refused, conditions=_LASTS)
-        forget_error(job)
         pulse = Pulse(job.out, needs)
         try:
             return self._start(job, needs, stop, log, pulse)
@@ -167,16 +166,12 @@ class ContainerExecutor:
         )
 
     def _refusal(self, job: Job, needs: Needs) -> str:
-        facts = self._engine.facts
         # docker refuses such a mount itself; podman 4 makes a folder of root's in its place
         if missing := [str(mount.source) for mount in job.mounts if not mount.source.exists()]:
             return f"cannot be mounted, no such file or folder: {', '.join(missing)}"
         if links := exchanged(job):
             return f"cannot be mounted, an earlier job has put a link in its place: {', '.join(links)}"
-        if needs.gpus and facts.kind == "podman" and facts.version < (5, 4):
-            # it would start the container without them and say nothing
-            return "podman before 5.4 drops requests for GPUs: update it, or python run_matrix.py --executor docker"
-        return ""
+        return unkept(needs, self._engine.facts)
 
     def _found(self, run_id: str, key: str, project: str | None = None) -> list[Found]:
         return find(self._engine, project=project or self._project, run=run_id, job=key)

@@ -29,6 +29,7 @@ class EngineFacts:
 
     `rootless`: it runs as the caller, whose uid is root's inside. `remapped`: uids inside are others outside.
     `limits`: {name: most} to ask for where the engine's own choice may be more than it is allowed to give.
+    `unlimited`: why a limit of memory and of processes is asked for in vain; empty where the engine keeps them.
     """
 
     kind: str  # docker or podman
@@ -36,6 +37,7 @@ class EngineFacts:
     rootless: bool = False
     remapped: bool = False
     limits: Mapping[str, int] = field(default_factory=dict)
+    unlimited: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,7 @@ def configure(
 
     `fetch_network` is the engine's network of a job that may have one; the folder `secrets` is seen as work/secrets.
     """
-    environment = variables(tmp="/tmp", home="/tmp/home", threads=needs.threads, job=job)
+    environment = variables(tmp="/tmp", home="/tmp/home", needs=needs, job=job)
     environment["PYTHONDONTWRITEBYTECODE"] = "1"  # the root is read-only
     # `void` hides the GPUs also where the engine's default runtime would show them all
     name, value = ("DRIVER_CAPABILITIES", "compute,utility") if needs.gpus else ("VISIBLE_DEVICES", "void")
@@ -110,6 +112,18 @@ def configure(
             "NetworkMode": fetch_network if job.network else "none",
         },
     }
+
+
+def unkept(needs: Needs, facts: EngineFacts) -> str:
+    """What the engine would take, leave out and say nothing of, and what to type; empty where there is nothing such."""
+    if needs.memory_gb and facts.unlimited:
+        return (
+            f"{facts.kind} {facts.unlimited} keeps no limit of memory and {needs.memory_gb:g} GB is one: take memory_gb "
+            "out of the registry's `run:`, or python run_matrix.py --executor docker, with an engine of root's"
+        )
+    if needs.gpus and facts.kind == "podman" and facts.version < (5, 4):
+        return "podman before 5.4 drops requests for GPUs: update it, or python run_matrix.py --executor docker"
+    return ""
 
 
 def _host_config(needs: Needs, who: RunAs, facts: EngineFacts) -> Config:

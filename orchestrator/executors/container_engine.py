@@ -102,13 +102,24 @@ def read_facts(version: Mapping[str, Any], info: Mapping[str, Any]) -> EngineFac
     components = {str(part.get("Name")): str(part.get("Version", "")) for part in version.get("Components") or ()}
     podman = next((components[name] for name in components if name.startswith("Podman")), None)
     options = [str(option) for option in info.get("SecurityOptions") or ()]
+    # podman says it by a field of its own, docker and later podman among the security options
+    rootless = bool(info.get("Rootless")) or any(option.startswith("name=rootless") for option in options)
     return EngineFacts(
         kind="docker" if podman is None else "podman",
         version=tuple(int(n) for n in re.findall(r"\d+", podman or str(version.get("Version", "")))[:2]),
-        # podman says it by a field of its own, docker and later podman among the security options
-        rootless=bool(info.get("Rootless")) or any(option.startswith("name=rootless") for option in options),
+        rootless=rootless,
         remapped=any(option.startswith("name=userns") for option in options),
+        unlimited=_unlimited(info, rootless),
     )
+
+
+def _unlimited(info: Mapping[str, Any], rootless: bool) -> str:
+    """Some engines take limits that they cannot keep, and start the container without them."""
+    if rootless and str(info.get("CgroupVersion")) == "1":
+        return "without root on cgroups v1"
+    if info.get("CgroupDriver") == "none":
+        return "without cgroups of its own"
+    return "" if info.get("MemoryLimit", True) else "on a kernel without the memory cgroup"
 
 
 def describe(facts: EngineFacts) -> dict[str, object]:

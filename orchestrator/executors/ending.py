@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +42,33 @@ class Ended:
     limit: Limit | None = None
 
 
-def forget_error(job: Job) -> None:
-    """Remove the error file of an earlier attempt, so that it cannot explain this one."""
-    (job.out / ERROR_FILE).unlink(missing_ok=True)
+def forget_error(job: Job) -> str:
+    """Remove the error file of an earlier attempt, so that it cannot explain this one.
+
+    Or what that attempt put in its place: a folder goes with all in it, no link is followed. Returns why it could not
+    be removed, and what to type, else an empty text.
+    """
+    path = job.out / ERROR_FILE
+    try:
+        if path.is_dir() and not path.is_symlink():
+            _open_up(path)
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        return (
+            f"an earlier attempt's {ERROR_FILE} cannot be removed ({error.strerror}): rm -rf {shlex.quote(str(path))}"
+        )
+    return ""
+
+
+def _open_up(folder: Path) -> None:
+    """A job may have shut its folders; whose they are can open them."""
+    folder.chmod(0o700)
+    for parent, folders, _ in os.walk(folder):
+        for path in (Path(parent, name) for name in folders):
+            if not path.is_symlink():
+                path.chmod(0o700)
 
 
 def judge(ended: Ended, *, job: Job, needs: Needs, lines: Lines, pulse: Pulse) -> Outcome:

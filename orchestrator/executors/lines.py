@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Iterable
 
 from orchestrator.executors.protocol import Log
+from orchestrator.runlog import Redaction
 
 LOG_LIMIT = 64 * 2**20  # characters of one job that reach its log
 LINE_LIMIT = 64 * 2**10
-_SHORTEST_SECRET = 4
 _UNSAFE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -25,13 +25,12 @@ class Lines:
 
     Of a line that was overwritten with carriage returns (progress bars) the last state is kept. Bytes that are not
     UTF-8 become U+FFFD. Past `limit` characters one last line says so and the rest is dropped. `secrets` are values
-    that are never logged, whatever a job prints.
+    that are never logged, whatever a job prints, also as programs write them on (Redaction).
     """
 
     def __init__(self, log: Log, *, limit: int = LOG_LIMIT, secrets: Iterable[str] = ()) -> None:
         self._log = log
-        # what is shorter says nothing, and would tear every line apart
-        self._secrets = sorted((s for s in secrets if len(s) >= _SHORTEST_SECRET), key=len, reverse=True)
+        self.hidden = Redaction(secrets)  # the text without the job's secrets
         self._left = limit
         self._limit = limit
         self._decode = codecs.getincrementaldecoder("utf-8")("replace")
@@ -47,7 +46,8 @@ class Lines:
         for line in complete:
             self._emit(line)
         if len(self._rest) > LINE_LIMIT:
-            self._rest = self._rest.rpartition("\r")[2][-LINE_LIMIT:]
+            # hidden before it is cut: the end of a secret would not be known for one
+            self._rest = self.hidden(self._rest.rpartition("\r")[2])[-LINE_LIMIT:]
 
     def close(self) -> None:
         """Log a last line that has no end."""
@@ -55,12 +55,6 @@ class Lines:
         if self._rest:
             self._emit(self._rest)
         self._rest = ""
-
-    def hidden(self, text: str) -> str:
-        """The text without the job's secrets."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
 
     def _emit(self, line: str) -> None:
         if self._left <= 0:

@@ -87,7 +87,8 @@ class VenvExecutor:
         self.prepare(job.environment)
         if stop.is_set():
             return Outcome(status=Status.SKIPPED, reason="interrupted")
-        forget_error(job)
+        if stuck := forget_error(job):
+            return Outcome(status=Status.INFRA, reason=stuck)
         lines = Lines(log, secrets=job.secrets.values())
         scratch = Path(tempfile.gettempdir())
         given = secret_files(job.secrets, None, executor=self.name)
@@ -157,7 +158,7 @@ class VenvExecutor:
         home = private / "home"
         home.mkdir()
         return {
-            **variables(tmp=str(private), home=str(home), threads=needs.threads, job=job),
+            **variables(tmp=str(private), home=str(home), needs=needs, job=job),
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "PYTHONPATH": str(self._runner.resolve()),
             "CUDA_VISIBLE_DEVICES": ",".join(needs.gpus),

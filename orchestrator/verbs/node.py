@@ -12,6 +12,9 @@ from orchestrator.layout import ProjectLayout
 from orchestrator.settings import project_path, settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.images import ImageInfo
     from orchestrator.registry.load import Registry
 
 
@@ -40,7 +43,17 @@ def images(arguments: argparse.Namespace) -> int:
                 )
     else:
         making.build(chosen, layout=layout, environ=environ)
+        _remember(registry, {s.name: making.find(s, layout=layout, environ=environ) for s in chosen}, layout)
     return int(Exit.OK)
+
+
+def _remember(registry: Registry, built: Mapping[str, ImageInfo | None], layout: ProjectLayout) -> None:
+    """What is inside them, so that a plan knows without asking the engine."""
+    from orchestrator.digests import Digests
+    from orchestrator.identity import FileHashes
+
+    read = {name: image.environment_digest for name, image in built.items() if image}
+    Digests(layout, FileHashes(layout.hashes)).remember("docker", registry, read)
 
 
 def _chosen(registry: Registry, named: list[str]) -> list[str]:

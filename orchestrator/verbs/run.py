@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from pathlib import Path
 
 from orchestrator.errors import Unavailable, UsageError, worst
 from orchestrator.layout import RunLayout
@@ -87,8 +88,13 @@ def resume(arguments: argparse.Namespace) -> int:
     """Go on with a run that ended before all its cells did."""
     from orchestrator.resume import reopen
 
-    run = find_run(project_path(arguments.output_root), arguments.run)
-    return _run(reopen(run, settings(), wait=arguments.wait, offline=arguments.offline), arguments, resumed=run)
+    outputs = project_path(arguments.output_root)
+    run = find_run(outputs, arguments.run)
+    try:
+        session = reopen(run, settings(), wait=arguments.wait, offline=arguments.offline)
+    except OSError as error:
+        raise _broken_disk(error, outputs) from error
+    return _run(session, arguments, resumed=run)
 
 
 def _run(session: Session, arguments: argparse.Namespace, *, resumed: RunLayout | None = None) -> int:
@@ -99,11 +105,20 @@ def _run(session: Session, arguments: argparse.Namespace, *, resumed: RunLayout 
     except BrokenPipeError:
         raise
     except KeyboardInterrupt:
-        print(
-            "stopped at once; nothing that was answered is lost: python run_matrix.py resume latest",
-            file=sys.stderr,
-        )
+        go_on = _go_on(session.request.outputs)
+        print(f"stopped at once; nothing that was answered is lost: {go_on}", file=sys.stderr)
         raise
-    except OSError as error:  # the disk is full, or gone: the records that are there are whole
-        what = f"{session.request.outputs}: {error.strerror or error}; nothing that was answered is lost"
-        raise Unavailable(f"{what}: mend it, then python run_matrix.py resume latest") from error
+    except OSError as error:
+        raise _broken_disk(error, session.request.outputs) from error
+
+
+def _broken_disk(error: OSError, outputs: Path) -> Unavailable:
+    """It is full, read-only or gone; the records that are there are whole."""
+    what = f"{error.filename or outputs}: {error.strerror or error}"
+    return Unavailable(f"{what}; nothing that was answered is lost: mend it, then {_go_on(outputs)}")
+
+
+def _go_on(outputs: Path) -> str:
+    """What to type next, of a run that had no time to say its name."""
+    where = "" if outputs == project_path("outputs") else f" --output-root {shlex.quote(str(outputs))}"
+    return f"python run_matrix.py resume latest{where}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep_runner import __version__, kit, kit_table, rules, rules_values
+from lockstep_runner.cells import texts
 from lockstep_runner.files import DataError, write_json
 from lockstep_runner.kit_plain import CAPTION_QUESTION, PlainDataset
 from lockstep_runner.selection import order
@@ -71,7 +72,7 @@ class Benchmark:
     def references(self, sample_id: str) -> list[str]:
         """The right answers."""
         answer = self.line(sample_id)["answers" if self.dataset_name == "VizWiz" else "answer"]
-        return kit_table.texts(str(answer))
+        return texts(str(answer))
 
     def release(self, sample_id: str) -> None:
         """Remove this sample's images; the user's own files are never among them."""
@@ -119,7 +120,7 @@ def _found_images(frame: Any, dataset: str, path: Path) -> list[str]:
     found = []
     for name, value in zip(frame["index"], frame["image_path"]):
         paths = []
-        for part in kit_table.texts(str(value)):
+        for part in texts(str(value)):
             there = next((root / part for root in roots if (root / part).is_file()), None)
             if there is None:
                 raise DataError(

@@ -20,6 +20,10 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _MEMORY_SIGNS = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
+class DeviceError(Exception):
+    """A GPU that the job was given is not there."""
+
+
 class GenerationError(Exception):
     """A model gave something that is no answer."""
 
@@ -108,7 +112,7 @@ def _disk_gone(error: BaseException) -> bool:
 
 def _device_lost(error: BaseException) -> bool:
     """The GPU or its driver gave up. An assertion of a kernel is none of that: the model asked for the impossible."""
-    return _device_unusable(error) and _ASSERTED not in str(error)
+    return isinstance(error, DeviceError) or (_device_unusable(error) and _ASSERTED not in str(error))
 
 
 def _device_unusable(error: BaseException) -> bool:

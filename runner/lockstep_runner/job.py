@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 
+from lockstep_runner import gpus
 from lockstep_runner.contract import OUT, Job
 from lockstep_runner.events import Events
 from lockstep_runner.failures import failure, say
@@ -39,6 +40,7 @@ def _run(job: Job, events: Events, stopping: Stopping) -> int:
     stages = Stages(job, events, stopping)
     try:
         events.emit("start", message=f"{job.key}: {len(job.stages)} stages in {job.environment}")
+        gpus.check_listed()
         stages.everything()
         events.emit("done")
     except Interrupted as stop:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lockstep_runner.cells import literal
 from lockstep_runner.files import DataError
 
 _DATA_ROOT = "LMUData"  # where the harness looks for tables and keeps images
@@ -136,12 +137,23 @@ def plain_surroundings(folder: Path) -> Iterator[None]:
 
 
 def _import_light() -> None:
-    if all(f"vlmeval.dataset.{name}" in sys.modules for name in _MODULES):
-        return
-    version()
-    with _without_bodies():
-        for name in (*_MODULES, *(f"utils.{name}" for name in _SCORERS)):
-            importlib.import_module(f"vlmeval.dataset.{name}")
+    names = [f"vlmeval.dataset.{name}" for name in (*_MODULES, *(f"utils.{name}" for name in _SCORERS))]
+    if not all(name in sys.modules for name in names):
+        version()
+        with _without_bodies():
+            for name in names:
+                importlib.import_module(name)
+    read_only()
+
+
+def read_only() -> None:
+    """VLMEvalKit's `eval`, by which it reads cells of a file, reads values in every module of it that is loaded by now.
+
+    A module's own name comes before the built-in one. Lists of texts, all that official files hold, are read as before.
+    """
+    for name, loaded in list(sys.modules.items()):
+        if name.split(".")[0] == "vlmeval":
+            vars(loaded)["eval"] = literal
 
 
 @contextlib.contextmanager

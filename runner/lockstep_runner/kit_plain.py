@@ -6,7 +6,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from lockstep_runner import kit_table
+from lockstep_runner.cells import texts
 
 # vlmeval/dataset/image_caption.py, where the file has no questions
 CAPTION_QUESTION = (
@@ -29,11 +29,11 @@ class PlainDataset:
 
     def dump_image(self, line: Any) -> list[str]:
         if "image" not in line:
-            return kit_table.texts(line["image_path"])
+            return texts(line["image_path"])
         folder = Path(self.img_root)
         folder.mkdir(parents=True, exist_ok=True)
         paths = []
-        for place, image in enumerate(kit_table.texts(line["image"])):
+        for place, image in enumerate(texts(line["image"])):
             path = folder / f"{line['index']}_{place}.png"
             path.write_bytes(base64.b64decode(image))
             paths.append(str(path))

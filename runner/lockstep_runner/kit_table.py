@@ -14,6 +14,7 @@ import sys
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from lockstep_runner.cells import like_a_list, read_value, texts
 from lockstep_runner.files import DataError
 
 _BLOCK = 1 << 20
@@ -164,6 +165,9 @@ def _check_ids(path: Path, frame: Any) -> None:
 
 def _check_images(path: Path, frame: Any) -> None:
     """Shapes only: decoding every picture would take as long as asking about it."""
+    for column in ("image", "image_path"):
+        if column in frame:
+            _check_lists(path, frame, column)
     if "image" in frame:
         _check_references(path, frame)
     if "image" in frame and "image_path" in frame:
@@ -173,6 +177,16 @@ def _check_images(path: Path, frame: Any) -> None:
                     f"{path}: index {name!r}: image_path {value[:60]!r} leaves the image folder; "
                     "make it relative, without `..`"
                 )
+
+
+def _check_lists(path: Path, frame: Any, column: str) -> None:
+    """VLMEvalKit by itself would run such a cell."""
+    for name, value in zip(frame["index"], frame[column]):
+        if like_a_list(value) and not isinstance(read_value(value), list):
+            raise DataError(
+                f"{path}: index {name!r}: {column} {value[:40]!r}… is written like a list and is none of texts, such as "
+                "['a', 'b']; cells are not run as Python: correct it"
+            )
 
 
 def _leaves(value: str) -> bool:
@@ -192,19 +206,6 @@ def _check_references(path: Path, frame: Any) -> None:
             )
     if frame["image"].isna().all():
         raise DataError(f"{path}: column 'image' is empty in every row; {_AGAIN}")
-
-
-def texts(value: str) -> list[str]:
-    """The strings of a Python list of strings, as official files write several in a cell; else the one text itself."""
-    import ast
-
-    if value[:1] == "[" and value[-1:] == "]":
-        try:
-            found = ast.literal_eval(value)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return [value]
-        return [str(item) for item in found]
-    return [value]
 
 
 def images_of(frame: Any) -> list[str]:

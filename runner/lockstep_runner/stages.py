@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep_runner import machine, table
+from lockstep_runner import gpus, machine, table
 from lockstep_runner.adapters import Adapter, kind_of, name_of
 from lockstep_runner.conditions import conditions_now, keep_conditions
 from lockstep_runner.contract import Job, Stage, digest_of
@@ -94,6 +94,7 @@ class Stages:
             self._sources.put()
             for module in kind.imports:
                 importlib.import_module(module)
+            gpus.check_usable()
             self._emit("load")
             began = time.monotonic()
             machine.seed_all(model.seed)

@@ -22,7 +22,9 @@ COLUMNS = (
     *("higher_is_better", "primary", "n", "n_rows", "n_units", "n_failed", "n_unparsed", "judge", "scorer"),
     *("load_seconds", "infer_seconds", "seconds", "peak_memory_gb", "device"),
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")  # what a spreadsheet runs, and the protection itself
+# what a spreadsheet runs, and the protection itself; orchestrator/report_rows.py says why
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
+_INNER = re.compile(r"([;\t\n])(?=[=+\-@＝＋－＠'])")
 _UNSAFE = re.compile(  # as orchestrator/visible.py
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )
@@ -98,7 +100,8 @@ def _csv_cell(value: Any) -> Any:
     """Text behind a `'` where a spreadsheet would run it; numbers as they are."""
     if not isinstance(value, str):
         return value
-    return f"'{_visible(value)}" if value.startswith(_FORMULA) else _visible(value)
+    inner = _INNER.sub(r"\1'", _visible(value))
+    return f"'{inner}" if value.startswith(_FORMULA) else inner
 
 
 def _xlsx_text(value: str) -> str:

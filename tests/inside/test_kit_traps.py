@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from kit_cases import ROOT, Case, new_folder, quiet, spec_of
+from kit_cases import CASES, ROOT, Case, new_folder, quiet, spec_of
 from lockstep_runner import kit
 from lockstep_runner.benchmark import open_benchmark
+from lockstep_runner.cells import literal
 from lockstep_runner.files import DataError
 from lockstep_runner.scoring import ScorerError, evaluate
-from make import gqa, natural_bench, picture, pope, write
+from make import FILES, natural_bench, picture, pope, write
 
 setUpModule = quiet
 HOSTILE = ["=1+1", "NA", "None", "nan", "", "007", "1e5", "a\x0bb", "-", "x" * 40_000, "y" * 1_000_000, "@SUM(A1)"]
@@ -88,12 +90,57 @@ class Failures(unittest.TestCase):
         with self.assertRaisesRegex(ScorerError, r"vlmeval/dataset/image_mcq\.py:\d+: AssertionError"):
             case.score(dict.fromkeys(case.whole, "Yes"))
 
-    def test_a_cell_is_not_run_as_python(self) -> None:
-        marker = new_folder() / "ran"
-        rows = [{**row, "answer": f"open({str(marker)!r}, 'w')"} for row in gqa()]
-        case = Case("GQA_TestDev_Balanced", rows)
-        case.score(dict.fromkeys(case.whole, "cat"))
-        self.assertFalse(marker.exists())
+
+class Code(unittest.TestCase):
+    """It reads lists in cells with `eval`."""
+
+    def test_no_cell_and_no_answer_is_run_as_python(self) -> None:
+        """Of each type every column in turn, in both forms that it looks for, and the answers of a model with them."""
+        tried = 0
+        for dataset in CASES:
+            rows = FILES[dataset]()[:8]
+            for column in rows[0]:
+                ran = new_folder() / "ran"
+                said = f"open({str(ran)!r}, 'w').close()"
+                for code in (said, f"[{said}, {'a' * 80!r}]"):
+                    with self.subTest(dataset=dataset, column=column, code=code[:1]):
+                        self.through(dataset, [{**row, column: code} for row in rows], code)
+                        self.assertFalse(ran.exists())
+                    tried += 1
+        self.assertGreater(tried, 100)
+
+    def through(self, dataset: str, rows: list[dict[str, Any]], code: str) -> None:
+        """All that a job does with a file; most are refused on the way, or have no picture that could be read."""
+        with contextlib.suppress(DataError, ScorerError, ValueError, OSError):
+            case = Case(dataset, rows)
+            for name in case.whole:
+                case.benchmark.message(name)
+                case.benchmark.choices(name)
+                case.benchmark.references(name)
+                case.benchmark.release(name)
+            case.score(dict.fromkeys(case.whole, code))
+
+    def test_every_way_of_it_into_a_cell_reads_values_alone(self) -> None:
+        ran = new_folder() / "ran"
+        base, vqa = kit.module("image_base"), kit.module("utils.vqa_eval")
+        self.assertEqual(base.toliststr("['a', 'b']"), ["a", "b"])
+        self.assertEqual(base.toliststr("plain"), ["plain"])
+        self.assertTrue(vqa.istype("['a']", list))
+        self.assertFalse(vqa.istype(f"[open({str(ran)!r}, 'w')]", list))
+        with self.assertRaisesRegex(ValueError, "is not run as Python"):
+            base.toliststr(f"[open({str(ran)!r}, 'w')]")
+        self.assertFalse(ran.exists())
+        kits = [loaded for name, loaded in sys.modules.items() if name.split(".")[0] == "vlmeval"]
+        self.assertGreater(len(kits), 10)
+        self.assertEqual({vars(loaded)["eval"] for loaded in kits}, {literal})
+
+    def test_such_a_picture_is_named(self) -> None:
+        ran = new_folder() / "ran"
+        for column in ("image", "image_path"):
+            rows = [{**row, column: f"[open({str(ran)!r}, 'w'), {'a' * 80!r}]"} for row in pope()]
+            with self.assertRaisesRegex(DataError, f"index 0: {column} .* cells are not run as Python: correct it"):
+                open_benchmark(spec_of("POPE", write(rows, new_folder() / "POPE.tsv")), new_folder())
+        self.assertFalse(ran.exists())
 
 
 class Files(unittest.TestCase):
@@ -211,8 +258,11 @@ class Imports(unittest.TestCase):
         code = "from lockstep_runner import kit; ours = kit.dataset_class('POPE')\n"
         code += "import vlmeval.config, vlmeval.dataset as data\n"
         code += "models = len(vlmeval.config.supported_VLM)\n"
-        code += "print(models > 300, data.ImageYORNDataset is ours, kit.dataset_class('POPE') is ours)"
-        self.assertEqual(self.python(code), "True True True")
+        code += "again = kit.dataset_class('POPE')\n"
+        code += "import sys; mods = [m for name, m in sys.modules.items() if name.split('.')[0] == 'vlmeval']\n"
+        code += "shut = len(mods) > 200 and all(vars(m)['eval'].__name__ == 'literal' for m in mods)\n"
+        code += "print(models > 300, data.ImageYORNDataset is ours, again is ours, shut)"
+        self.assertEqual(self.python(code), "True True True True")
 
     def test_captions_need_no_kit(self) -> None:
         try:

@@ -68,10 +68,12 @@ def test_data_and_weights_are_used_in_place_and_left_as_they_are(executor: str, 
     assert (fingerprint(data), fingerprint(home)) == before
     remote_record = records["remote", "tf-4.33", "POPE"]
     assert (remote_record["revision"], remote_record["pinned"]) == ("5d1c0de0a11ce0000000000000000000000000a1", False)
-    plan = matrix("plan", "--registry", str(path), "--models", "remote", environ={**environ, "HF_HOME": str(data)})
+    planned = ("plan", "--registry", str(path), "--models", "remote")
+    elsewhere = {**environ, "HF_HOME": str(data)}
+    assert "to fetch: lockstep-demo/tiny-remote@main, for remote" in matrix(*planned, environ=elsewhere).out
+    plan = matrix(*planned, "--offline", environ=elsewhere)
     assert plan.code in (3, 4)
-    assert "lockstep-demo/tiny-remote" in plan.out
-    assert "HF_HOME" in plan.out
+    assert "not on this machine: lockstep-demo/tiny-remote@main" in " ".join(plan.out.split())
 
 
 def test_answers_made_elsewhere_are_scored(executor: str, tmp_path: Path) -> None:
@@ -144,7 +146,7 @@ def test_a_job_that_takes_too_long_is_ended(executor: str, tmp_path: Path) -> No
     path = two_models(tmp_path)
     words = ("--registry", str(path), "--executor", executor, "--json", "--output-root", str(tmp_path / "out"))
     assert matrix(*words, "--models", "b").code == 0  # its index is made
-    said = matrix(*words, "--models", "b", "--timeout", "0.2s")
+    said = matrix(*words, "--models", "b", "--fresh", "--timeout", "0.2s")
     assert said.code == 1, said.err
     record = said.run.records["b", "tf-4.37", "B"]
     assert (record["status"], record["metrics"]) == ("timeout", [])
@@ -176,7 +178,7 @@ def test_a_disk_that_fills_up_keeps_what_was_finished(tmp_path: Path) -> None:
     for path in kept.glob("records/*/*.json"):
         json.loads(path.read_bytes())
     assert said.code == 4, (said.code, said.err)
-    assert "No space left on device; finished cells are kept: mend it, then python run_matrix.py report" in said.err
+    assert "No space left on device; nothing that was answered is lost: mend it, then python run_matrix.py resume" in said.err
     assert matrix("report", "kept", "--output-root", str(tmp_path)).code == 0
     assert [row["status"] for row in Run(root=kept).rows][:1] == ["ok"]
 

@@ -23,7 +23,7 @@ REGISTRY = ("--registry", "demo/registry.yaml")
 COLUMNS = (
     "run_id,model,revision,pinned,benchmark,environment,transformers,status,reason,metric,score,unit,"
     "higher_is_better,primary,limit,n,n_expected,n_failed,n_unparsed,ci_low,ci_high,judge,load_seconds,seconds,"
-    "peak_memory_gb,gpu,isolated,image,lock,identity"
+    "peak_memory_gb,gpu,isolated,image,lock,identity,bound_low,bound_high,fresh,reused,conditions,attempts"
 )
 TRANSFORMERS = {"tf-4.33": "4.33.0", "tf-4.37": "4.37.2", "tf-4.42": "4.42.4"}
 # limit, which covers nesting too: the smaller choice must be among the larger
@@ -186,13 +186,19 @@ def test_report_rebuilds_the_same_bytes_from_the_records_alone(run: Run, tmp_pat
     said = matrix("report", run.root.name[:-1], "--json", "--output-root", str(run.root.parent))
     assert (said.code, said.json["problems"]) == (0, []), said.err
     assert {name: (run.root / name).read_bytes() for name in files} == before
-    # with nothing but run.json and the records: the same scores
+    # moved to another folder: the same scores
     moved = tmp_path / "moved" / run.root.name
-    moved.mkdir(parents=True)
-    shutil.copy(run.root / "run.json", moved)
-    shutil.copytree(run.root / "records", moved / "records")
-    assert matrix("report", "--output-root", str(tmp_path / "moved")).code == 0
+    shutil.copytree(run.root, moved, symlinks=True)
+    assert matrix("report", "--output-root", str(moved.parent)).code == 0
     assert (moved / "results.csv").read_bytes() == before["results.csv"]
+    # records alone prove nothing, so they give no number
+    bare = tmp_path / "bare" / run.root.name
+    bare.mkdir(parents=True)
+    shutil.copy(run.root / "run.json", bare)
+    shutil.copytree(run.root / "records", bare / "records")
+    assert matrix("report", "--output-root", str(bare.parent)).code == 1
+    with (bare / "results.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["score"] for row in csv.DictReader(file)} == {""}
 
 
 def test_show_gives_question_reference_answer_and_parsed(run: Run) -> None:

@@ -66,6 +66,19 @@ def test_a_model_loads_once_and_answers_and_is_scored(tmp_path: Path, environmen
     assert list((tmp_path / "tmp").glob("lockstep-images-*")) == []
 
 
+@pytest.mark.parametrize("environment", ["tf-4.33", "tf-4.37", "tf-4.42"])
+def test_a_gpu_that_was_given_and_is_not_there_ends_the_job_before_the_load(tmp_path: Path, environment: str) -> None:
+    """Else the model would answer on the CPU, hours later, as if nothing were."""
+    job = RealJob(tmp_path, environment)
+    job.write(BLIP2 if environment == "tf-4.33" else LLAVA, *stages(pope(), 4))
+    code, printed = job.run(before=("env", "LOCKSTEP_GPUS=GPU-00000000-none"))
+    assert code == 1, printed
+    failure = Failure.model_validate_json((job.out / "error.json").read_text(encoding="utf-8"))
+    assert (failure.kind, failure.type) == ("device", "DeviceError")
+    assert failure.message.startswith("the job was given GPU-00000000-none, and ")
+    assert [path.name for path in job.out.iterdir() if path.is_dir()] == []
+
+
 def test_the_image_matters_and_blind_withholds_it(tmp_path: Path) -> None:
     prompts = {}
     for name in ("seeing", "blind"):

@@ -1,4 +1,4 @@
-"""Planted tokens, a model that looks for them, and a data file that is code: what reaches whom, seen on a whole run."""
+"""Planted tokens, a model that looks for them, and data files with code in them: what reaches whom, seen on a whole run."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ TOKENS = {"HF_TOKEN": f"hf_{secrets.token_hex(16)}", "OPENAI_API_KEY": f"sk-{sec
 SPY = Path(__file__).with_name("inside_spy.py")
 HELD = "spy@tf-4.37"  # its container stays until it was looked at from outside
 NASTY = "=1+1 ../../etc\u202egnp " + "x" * 280  # a formula, a path, a change of direction, a long name
+EXACT = {"dataset": "GQA_TestDev_Balanced", "type": "exact", "metric": {"id": "accuracy", "unit": "%", "max": 100}}
 CODE = """
 import json, os, socket
 def said(attempt):
@@ -43,7 +44,7 @@ found = {
     "connected": said(lambda: socket.create_connection(("192.0.2.1", 80), timeout=3)),
     "environ": dict(os.environ),
 }
-open("/lockstep/work/out/evaluated.json", "w").write(json.dumps(found))
+open("/lockstep/work/out/ran.json", "w").write(json.dumps(found))
 """
 
 
@@ -128,21 +129,31 @@ def spy(folder: Path) -> Path:
     code = code.replace("CLIPVisionModel.from_pretrained(config.vision_name)", "nn.Identity()")
     code = code.replace("CLIPImageProcessor.from_pretrained(config.vision_name)", "None")
     code = code.replace("        embed = ", f"        return spied({TOKENS['HF_TOKEN'][::-1]!r})\n        embed = ", 1)
-    (made / "modeling_tiny.py").write_text(f"{code}\n\n{SPY.read_text(encoding='utf-8')}", encoding="utf-8")
+    spied = SPY.read_text(encoding="utf-8")
+    (made / "modeling_tiny.py").write_text(f"{code}\n\n{spied}\n\n{code_about(folder)}", encoding="utf-8")
     return made
 
 
-def evil(folder: Path) -> Path:
-    """Yes/no questions whose first picture is an expression: VLMEvalKit runs cells that look like a list."""
+def code_about(folder: Path) -> str:
+    """Python that looks around and leaves what it found in the job's output; `host` is a folder beside the run's."""
+    host = folder / "host"
+    if not host.exists():
+        host.mkdir()
+        (host / "private").write_text("private", encoding="utf-8")
+        (host / "private").chmod(0o644)
+    return f"HOST = {str(host)!r}\n{CODE}"
+
+
+def evil(folder: Path, name: str, column: str) -> Path:
+    """The first cells of a column are expressions, in both forms that VLMEvalKit by itself would run."""
     with POPE.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t") if len(row["image"]) > 64][:4]
-    host = folder / "host"
-    host.mkdir()
-    (host / "private").write_text("private", encoding="utf-8")
-    (host / "private").chmod(0o644)
-    code = base64.b64encode(f"HOST = {str(host)!r}\n{CODE}".encode()).decode()
-    rows[0]["image"] = f"[(exec(__import__('base64').b64decode('{code}').decode(), {{}}), '{rows[0]['image']}')[1]]"
-    path = folder / "Evil.tsv"
+    code = base64.b64encode(code_about(folder).encode()).decode()
+    run = f"exec(__import__('base64').b64decode('{code}').decode(), {{}})"
+    rows[0][column] = f"[({run}, {rows[0][column]!r})[1]]"
+    if column != "image":
+        rows[1][column] = run
+    path = folder / f"{name}.tsv"
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), delimiter="\t", lineterminator="\n")
         writer.writeheader()
@@ -188,7 +199,10 @@ def night(copied: Path, docker: Docker, tmp_path_factory: pytest.TempPathFactory
             "guess": guess(),
             NASTY: guess(),
         },
-        benchmarks={"Good": benchmark(pope(folder, "good")), "Evil": benchmark(evil(folder))},
+        benchmarks={
+            "Good": benchmark(pope(folder, "good")),
+            "Evil": benchmark(evil(folder, "Evil", "answer"), **EXACT),
+        },
     )
     environ = {"HF_TOKEN": TOKENS["HF_TOKEN"]}
     words = ("--registry", str(registry))
@@ -259,17 +273,33 @@ def test_a_token_that_a_model_prints_is_not_in_its_log(night: Night) -> None:
     assert re.search(r"^it prints \*\*\* and \*\*\*.{0,2}=*$", log, re.MULTILINE), log
 
 
-def test_code_in_a_data_file_runs_in_the_sandbox_alone(night: Night) -> None:
+def test_a_models_own_code_runs_in_the_sandbox_alone(night: Night) -> None:
     assert (night.folder / "host" / "private").read_text(encoding="utf-8") == "private"
     assert not (night.folder / "host" / "written").exists()
-    ran = sorted((night.run.root).rglob("evaluated.json"))
-    assert ran, "VLMEvalKit runs such cells no more: say so in docs/security.md and make this test one of a refusal"
-    for path in ran:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        assert (found["read"], found["written"]) == ("FileNotFoundError", "FileNotFoundError")
-        assert found["connected"] == "OSError"
-        assert not holds_a_token(json.dumps(found).encode())
+    (ran,) = night.run.root.rglob("ran.json")
+    assert "spy" in ran.relative_to(night.run.root).parts
+    found = json.loads(ran.read_text(encoding="utf-8"))
+    assert (found["read"], found["written"]) == ("FileNotFoundError", "FileNotFoundError")
+    assert found["connected"] == "OSError"
+    assert not holds_a_token(json.dumps(found).encode())
+
+
+def test_code_in_a_right_answer_is_a_text(night: Night) -> None:
+    """VLMEvalKit would run it; that only the model's own code ran, the test above says."""
     assert night.run.records["guess", "tf-4.37", "Evil"]["status"] == "ok"
+    references = [line["reference"] for line in night.run.lines("guess/tf-4.37/Evil/evaluate/scores.jsonl")]
+    assert any("exec(__import__" in reference for reference in references)
+
+
+def test_code_in_the_place_of_a_picture_is_refused(night: Night, tmp_path: Path) -> None:
+    file = evil(tmp_path, "Picture", "image")
+    registry = write(tmp_path, models={"guess": guess()}, benchmarks={"Picture": benchmark(file)})
+    words = ("--registry", str(registry), "--executor", "docker", "--output-root", str(tmp_path / "out"), "--json")
+    said = matrix(*words, project=night.project)
+    assert said.code != 0
+    assert "cells are not run as Python" in said.out + said.err
+    assert not list(tmp_path.rglob("ran.json"))
+    assert not (tmp_path / "host" / "written").exists()
 
 
 def test_a_nasty_name_is_a_name(night: Night) -> None:

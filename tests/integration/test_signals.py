@@ -86,7 +86,7 @@ def test_a_signal_stops_and_keeps_what_is_finished(
     os.kill(going.process.pid, number)
     said = ended(going)
     assert said.code == code, said.err
-    assert "go on: python run_matrix.py --registry" in said.out
+    assert f"go on: python run_matrix.py resume {run_id}" in said.out
     what_stays(going)
     if executor == "docker":
         assert request.getfixturevalue("containers")(run_id) == []
@@ -104,14 +104,14 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_nothing(
     said = ended(going)
     assert said.code == 130
     # the second may come when all has ended already
-    assert "finished cells are kept: python run_matrix.py report" in said.err or "go on: python" in said.out
+    assert "nothing that was answered is lost: python run_matrix.py resume" in said.err or "go on: python" in said.out
     assert containers(run_id) == []
     assert going.run.records["first", "tf-4.37", "Few"]["status"] == "ok"
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("executor", ["docker"])
-def test_a_killed_container_fails_its_cells_alone_and_no_token_was_in_it(
+def test_a_killed_container_is_started_again_and_no_token_was_in_it(
     going: Started, docker: Docker, containers: Callable[[str], list[str]], executor: str
 ) -> None:
     run_id = going.run.root.resolve().name
@@ -130,7 +130,7 @@ def test_a_killed_container_fails_its_cells_alone_and_no_token_was_in_it(
 
 @pytest.mark.venv
 @pytest.mark.parametrize("executor", ["venv"])
-def test_a_killed_process_fails_its_cells_alone(going: Started, executor: str) -> None:
+def test_a_killed_process_is_started_again(going: Started, executor: str) -> None:
     for process in processes_of(going):
         assert f"HF_TOKEN={TOKEN}" not in Path(f"/proc/{process}/environ").read_text()
         os.kill(process, signal.SIGKILL)
@@ -138,14 +138,14 @@ def test_a_killed_process_fails_its_cells_alone(going: Started, executor: str) -
 
 
 def check_killed(started: Started, said: Said) -> None:
+    """The other model's cell is untouched, the job went on from its last answer, and its records say what happened."""
+    assert said.code == 0, said.out + said.err
     records = started.run.records
-    assert records["first", "tf-4.37", "Few"]["status"] == "ok"
-    for benchmark_name in ("Few", "Many"):
-        record = records["second", "tf-4.37", benchmark_name]
-        assert record["status"] in ("failed", "oom", "infra"), record
-        assert "137 SIGKILL" in record["reason"], record
-        assert "\n" not in record["reason"]
-        assert record["where"]
-        assert record["metrics"] == []
-    assert said.code in (1, 4)
-    assert "go on: python run_matrix.py --registry" in said.out
+    assert {record["status"] for cell, record in records.items() if cell[2] == "Few"} == {"ok"}
+    assert records["first", "tf-4.37", "Few"]["attempts"] == []
+    record = records["second", "tf-4.37", "Many"]
+    assert record["status"] == "ok"
+    (attempt,) = record["attempts"]
+    assert attempt["status"] == "infra"
+    assert "137 SIGKILL" in attempt["reason"]
+    assert "\n" not in attempt["reason"]

@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.cli import VERBS, parser
 from orchestrator.layout import PROJECT
+from orchestrator.registry.load import SECTIONS, load
 
 PAGES = [
     PROJECT / "README.md",
@@ -43,6 +44,27 @@ def test_commands_exist(page: str, command: str) -> None:
             arguments.insert(0, "run")
         if arguments[0] in VERBS:
             parser().parse_args(arguments)
+
+
+def registries() -> list[tuple[str, str]]:
+    """What the documents show as a registry: fenced YAML that begins with one of its sections."""
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+            if block.split(":")[0] in SECTIONS:
+                found.append((page.name, block))
+    return found
+
+
+@pytest.mark.parametrize(("page", "block"), registries(), ids=[page for page, _ in registries()])
+def test_registries_can_be_loaded(page: str, block: str, tmp_path: Path) -> None:
+    path = tmp_path / page.replace(".md", ".yaml")
+    path.write_text(f"include: {{{PROJECT / 'registry.yaml'}: [environments]}}\n{block}", encoding="utf-8")
+    load(path)
+
+
+def test_there_are_registries_in_the_documents() -> None:
+    assert {page for page, _ in registries()} >= {"reliability.md", "add-a-model.md"}
 
 
 def tracked() -> list[Path]:

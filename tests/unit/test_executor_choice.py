@@ -13,7 +13,7 @@ from docker.errors import APIError
 
 from orchestrator.errors import Unavailable, UsageError
 from orchestrator.executors import Backing, choose, project_name
-from orchestrator.executors.container_config import EngineFacts, RunAs, configure, labels, run_as
+from orchestrator.executors.container_config import EngineFacts, RunAs, configure, labels, run_as, unkept
 from orchestrator.executors.container_engine import describe, explain, read_facts
 from orchestrator.executors.container_found import owner_of
 from orchestrator.executors.protocol import Job, Mount, Needs
@@ -76,6 +76,7 @@ def test_projects_are_told_apart(tmp_path: Path) -> None:
 
 
 # Parts of what engines answer to /version and /info: Docker 20.10, Docker 27 rootless, Podman 4.3.1.
+NO_ROOT = "without root on cgroups v1"
 PODMAN = {"Components": [{"Name": "Podman Engine", "Version": "4.3.1"}], "Version": "4.3.1"}
 
 
@@ -95,8 +96,23 @@ PODMAN = {"Components": [{"Name": "Podman Engine", "Version": "4.3.1"}], "Versio
         ),
         (
             PODMAN,
-            {"SecurityOptions": ["name=seccomp,profile=default"], "Rootless": True},
+            {"SecurityOptions": ["name=seccomp,profile=default"], "Rootless": True, "CgroupVersion": "2"},
             EngineFacts(kind="podman", version=(4, 3), rootless=True),
+        ),
+        (  # podman 4.3.1 without root on cgroups v1: it says that it limits memory, and does not
+            PODMAN,
+            {"SecurityOptions": [], "Rootless": True, "CgroupVersion": "1", "MemoryLimit": True, "PidsLimit": True},
+            EngineFacts(kind="podman", version=(4, 3), rootless=True, unlimited=NO_ROOT),
+        ),
+        (
+            {"Version": "27.3.1"},
+            {"SecurityOptions": ["name=rootless"], "CgroupVersion": "2", "CgroupDriver": "none", "MemoryLimit": False},
+            EngineFacts(kind="docker", version=(27, 3), rootless=True, unlimited="without cgroups of its own"),
+        ),
+        (
+            {"Version": "20.10.24"},
+            {"CgroupVersion": "1", "CgroupDriver": "cgroupfs", "MemoryLimit": False},
+            EngineFacts(kind="docker", version=(20, 10), unlimited="on a kernel without the memory cgroup"),
         ),
         (
             {"Components": [{"Name": "Podman Engine", "Version": "5.4.0"}]},
@@ -206,6 +222,22 @@ def test_gpus_are_requested_by_uuid_only() -> None:
     assert not [v for v in asked["Env"] if v.startswith(("NVIDIA_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"))]
     host = request(Needs(gpus=("GPU-a",)), EngineFacts(kind="podman", version=(5, 4)))["HostConfig"]
     assert host["DeviceRequests"][0]["DeviceIDs"] == ["nvidia.com/gpu=GPU-a"]
+
+
+def test_the_runner_is_told_which_gpus_it_should_see() -> None:
+    assert "LOCKSTEP_GPUS=GPU-a,GPU-b" in request(Needs(gpus=("GPU-a", "GPU-b")))["Env"]
+    assert not [v for v in request(Needs())["Env"] if v.startswith("LOCKSTEP_")]
+
+
+def test_what_an_engine_would_leave_out_without_a_word_is_refused() -> None:
+    here = EngineFacts(kind="podman", version=(4, 3), rootless=True, unlimited=NO_ROOT)
+    said = unkept(Needs(memory_gb=8), here)
+    assert said.startswith("podman without root on cgroups v1 keeps no limit of memory and 8 GB is one: take memory_gb")
+    assert "python run_matrix.py --executor docker" in said
+    assert unkept(Needs(), here) == ""
+    assert unkept(Needs(memory_gb=8), DOCKER) == ""
+    assert unkept(Needs(gpus=("GPU-a",)), here).startswith("podman before 5.4 drops requests for GPUs")
+    assert unkept(Needs(gpus=("GPU-a",)), EngineFacts(kind="podman", version=(5, 4))) == ""
 
 
 def test_sizes_are_bytes() -> None:

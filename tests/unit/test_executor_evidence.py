@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
+from base64 import b64encode
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from orchestrator.executors.ending import Ended, judge
+from orchestrator.executors.ending import Ended, forget_error, judge
 from orchestrator.executors.lines import LINE_LIMIT, Lines
 from orchestrator.executors.protocol import Job, Log, Mount, Needs, Outcome, Status
 from orchestrator.executors.pulse import Limit, Pulse
@@ -17,6 +21,11 @@ FAILURE = {"kind": "model", "type": "ValueError", "message": "bad\n value", "whe
 
 
 LATE = Limit(which="not finished after 90 s")
+
+
+def job_in(out: Path) -> Job:
+    mounts = (Mount(source=out, target="work/out", writable=True),)
+    return Job(key="a/b@tf-4.37", run_id="r", environment="tf-4.37", folder=out, mounts=mounts)
 
 
 def ended(
@@ -28,16 +37,9 @@ def ended(
     log: Log = lambda line: None,
     secrets: tuple[str, ...] = (),
 ) -> Outcome:
-    job = Job(
-        key="a/b@tf-4.37",
-        run_id="r",
-        environment="tf-4.37",
-        folder=out,
-        mounts=(Mount(source=out, target="work/out", writable=True),),
-    )
     lines = Lines(log, secrets=secrets)
     lines.feed(said.encode())
-    return judge(end, job=job, needs=needs or Needs(), lines=lines, pulse=Pulse(out, Needs(), adopted=True))
+    return judge(end, job=job_in(out), needs=needs or Needs(), lines=lines, pulse=Pulse(out, Needs(), adopted=True))
 
 
 @pytest.mark.parametrize(
@@ -164,6 +166,58 @@ def test_lines_say_nothing_of_a_secret_in_pieces() -> None:
     for byte in b"a hunter2-long b\nhunter2 x\n":
         lines.feed(bytes([byte]))
     assert got == ["a *** b", "*** x"]  # one of a letter or two says nothing, and is not looked for
+
+
+def test_lines_find_a_secret_as_programs_write_it_on() -> None:
+    got: list[str] = []
+    lines = Lines(got.append, secrets=("p/ss word+1", "-----BEGIN-----\nMIIEvQIBADAN\n-----END-----"))
+    quoted = quote("p/ss word+1", safe="")
+    lines.feed(f"at {quoted}\nBasic {b64encode(b'me:p/ss word+1').decode()}\nkey MIIEvQIBADAN\n".encode())
+    assert got[0] == "at ***"
+    assert re.fullmatch(r"Basic .{4,6}\*\*\*.{0,2}=*", got[1]), got[1]
+    assert got[2] == "key ***"
+
+
+def test_a_secret_at_the_cut_of_a_line_without_end_leaves_no_part_of_it() -> None:
+    got: list[str] = []
+    lines = Lines(got.append, secrets=("hunter2-long",))
+    lines.feed(b"y" * 10 + b"hunter2-long" + b"z" * (LINE_LIMIT - 6))
+    lines.close()
+    assert len(got) == 1
+    assert "long" not in got[0]
+
+
+def test_whatever_stands_for_the_error_file_is_gone_before_the_next_start(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir(mode=0o750)
+    (kept / "file").write_text("kept", encoding="utf-8")
+    out = tmp_path / "out"
+    out.mkdir()
+    error = out / "error.json"
+    assert forget_error(job_in(out)) == ""  # nothing there
+    error.write_text("{}", encoding="utf-8")
+    assert (forget_error(job_in(out)), os.path.lexists(error)) == ("", False)
+    error.symlink_to(kept)
+    assert (forget_error(job_in(out)), os.path.lexists(error)) == ("", False)
+    (error / "deep" / "shut").mkdir(parents=True)
+    (error / "link").symlink_to(kept)
+    (error / "deep" / "shut").chmod(0)
+    error.chmod(0)
+    assert (forget_error(job_in(out)), os.path.lexists(error)) == ("", False)
+    assert ((kept / "file").read_text(encoding="utf-8"), kept.stat().st_mode & 0o777) == ("kept", 0o750)
+
+
+def test_one_that_cannot_be_removed_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "error.json").mkdir()
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    said = forget_error(job_in(tmp_path))
+    assert said == (
+        f"an earlier attempt's error.json cannot be removed (Permission denied): rm -rf {tmp_path / 'error.json'}"
+    )
 
 
 def test_lines_count_as_the_log_counts() -> None:

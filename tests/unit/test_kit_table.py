@@ -9,8 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from lockstep_runner.cells import literal, texts
 from lockstep_runner.files import DataError
-from lockstep_runner.kit_table import content_digest, images_of, read_table, texts
+from lockstep_runner.kit_table import content_digest, images_of, read_table
 
 from orchestrator.layout import PROJECT
 
@@ -129,6 +130,28 @@ def test_an_image_path_that_leaves_its_folder(pope: Path) -> None:
             make.write([{**row, "image_path": path} for row in make.pope()], pope),
             "index 0: image_path .* leaves the image folder",
         )
+
+
+@pytest.mark.parametrize("column", ["image", "image_path"])
+def test_a_cell_that_is_code_is_named_and_not_run(pope: Path, tmp_path: Path, column: str) -> None:
+    ran = tmp_path / "ran"
+    code = f"[open({str(ran)!r}, 'w').name, {'a' * 80!r}]"
+    rows = [{**row, column: code if row["index"] == 3 else row.get(column, "a.png")} for row in make.pope()]
+    wrong(make.write(rows, pope), f"index 3: {column} .* cells are not run as Python: correct it")
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["['a', 'b']", "['it\\'s', \"x\"]", "[1, 2.5]", "('a',)", "7", "'x'", "{'a': [True, None]}"]
+)
+def test_values_are_read_as_eval_reads_them(text: str) -> None:
+    assert literal(text) == eval(text)
+
+
+@pytest.mark.parametrize("text", ["[print()]", "x", "1 + 1", "['a'].pop()", "[", "[" * 100_000, "lambda: 0", None, 7.0])
+def test_what_is_no_value_is_not_run(text: object) -> None:
+    with pytest.raises(ValueError, match="is not run as Python"):
+        literal(text)
 
 
 def test_lists_in_cells() -> None:

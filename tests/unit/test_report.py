@@ -12,6 +12,7 @@ import openpyxl
 import pytest
 
 from orchestrator.executors.protocol import Status
+from orchestrator.job import BenchmarkSpec, EvaluateStage, JobFile
 from orchestrator.layout import RunLayout
 from orchestrator.record_files import RecordError, read_records
 from orchestrator.report import build, point_latest, read_latest
@@ -290,6 +291,21 @@ def test_a_cell_scored_in_another_environment_is_found_there(run: RunLayout) -> 
     ]
     elsewhere.unlink()  # a job that was ended early has no table
     assert disagreements(run, read_records(run)) == []
+
+
+def test_a_cell_that_was_in_no_job_any_more_need_not_be_in_its_table(run: RunLayout) -> None:
+    """It had ended before the run was resumed, or was taken from another run; one that was in the job must be there."""
+    cell = next(one for one in read_records(run) if (one.model, one.benchmark) == ("llava", "POPE"))
+    write_runner_table(run, [one for one in read_records(run) if one is not cell and one.benchmark != "POPE"])
+    job = run.job_folder("llava@tf-4.37") / "work" / "job.json"
+    job.parent.mkdir(parents=True)
+    for scored, problems in (("MME", 0), ("POPE", 1)):
+        spec = BenchmarkSpec(name=scored, dataset=scored, type="yes_no", data="cache/x", sha256="0" * 64, metrics=[])
+        stage = EvaluateStage(id=f"{scored}/evaluate", benchmark=spec, samples=[], predictions="x", whole=True)
+        key, about = "llava@tf-4.37", {"environment": "tf-4.37", "transformers": "4.37.2"}
+        job.write_text(JobFile(run_id=RUN_ID, key=key, **about, stages=[stage]).model_dump_json())
+        found = [line for line in disagreements(run, read_records(run)) if line.startswith("llava@tf-4.37 × POPE")]
+        assert len(found) == problems, found
 
 
 def test_latest_is_a_relative_link_that_moves(tmp_path: Path) -> None:

@@ -97,7 +97,10 @@ def test_a_job_that_scores_nothing_leaves_no_table(place: House) -> None:
     assert list(place.out.glob("*_results.*")) == []
 
 
-@pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
+INNER = ("a;=1+1", "a\t+1", "a\n@x", "\n=1", "＝1+1", "x;＠a", "a;'b", "a = 1; b")
+
+
+@pytest.mark.parametrize("text", [*NASTY, *INNER], ids=range(len(NASTY) + len(INNER)))
 def test_text_in_the_csv_is_protected_as_the_report_protects_it(text: str, tmp_path: Path) -> None:
     path = tmp_path / "m_results.csv"
     table._write_csv(path, [{"model": text, "score": -1.5, "n": 2, "primary": True}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from orchestrator.doctor import examine
 from orchestrator.errors import UsageError
 from orchestrator.layout import PROJECT, ProjectLayout
 from orchestrator.registry.load import load
+from orchestrator.runlog import Redaction
 from orchestrator.settings import credentials, secret_values, settings, without_credentials
 
 
@@ -72,6 +74,15 @@ def test_a_proxy_may_have_its_older_name_and_its_password_is_a_secret(tmp_path: 
     assert without_credentials(values["HTTPS_PROXY"]) == "http://***@proxy.example:3128"
     assert credentials("http://proxy.example:3128") == ()
     assert without_credentials("me:p@ss@proxy:1") == "***@proxy:1"
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "HF_ENDPOINT"])
+def test_a_password_in_an_address_is_a_secret_also_decoded(tmp_path: Path, name: str) -> None:
+    found = secret_values(settings(tmp_path, {name: "https://m%40e:p%2Fss%20w%C3%B6rd@host.example:3128/x"}))
+    assert set(found) == {"m%40e:p%2Fss%20w%C3%B6rd", "p%2Fss%20w%C3%B6rd", "m@e:p/ss wörd", "p/ss wörd"}
+    basic = b64encode("m@e:p/ss wörd".encode()).decode()  # as a client sends it
+    assert "p/ss" not in Redaction(found)(f"{basic} and p/ss wörd")
+    assert basic[:-4] not in Redaction(found)(f"Proxy-Authorization: Basic {basic}")
 
 
 def test_values_that_mean_nothing_are_said_all_at_once(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+from lockstep_runner import kit
 from lockstep_runner.adapters import Part, Sample, asked
 from lockstep_runner.contract import ContractError, Model
 from lockstep_runner.failures import GenerationError
@@ -29,6 +30,7 @@ def wrapper_of(model: Model) -> tuple[str, Any]:
     """VLMEvalKit's name for it and what makes it; nothing is loaded. Raises ContractError for an unknown name."""
     from vlmeval.config import supported_VLM
 
+    kit.read_only()
     name = model.harness_name or model.name
     if name not in supported_VLM:
         close = difflib.get_close_matches(name, supported_VLM, n=1)

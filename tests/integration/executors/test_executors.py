@@ -77,6 +77,21 @@ def test_an_earlier_attempts_error_file_explains_nothing(bench: Bench) -> None:
     assert bench.run(job).reason == "runner died: exit 1: last words"
 
 
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_what_an_earlier_attempt_put_in_its_place_is_gone_too(bench: Bench, kind: str, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text("kept", encoding="utf-8")
+    job = bench.job("fail", "1")
+    error = job.out / "error.json"
+    if kind == "folder":
+        (error / "deep").mkdir(parents=True, mode=0o500)
+    else:
+        error.symlink_to(kept)
+    assert bench.run(job).reason == "runner died: exit 1: last words"
+    assert not os.path.lexists(error)
+    assert kept.read_text(encoding="utf-8") == "kept"
+
+
 def test_timeout_stops_it_and_keeps_what_it_wrote(bench: Bench) -> None:
     job = bench.job("sleep")
     outcome = bench.run(job, needs=Needs(timeout_seconds=2))
