@@ -55,7 +55,8 @@ def prepare(run: RunLayout, record: Record, environ: Mapping[str, str], *, name:
         raise Unavailable(f"{record.model} × {record.benchmark}: {obstacle.skipped}")
     planned = PlannedCell(cell=obstacle.cell, chosen=_chosen(run, record))
     cell = run.root / name / slug(f"{record.model}@{record.environment}") / slug(record.benchmark)
-    folder = new_run(cell, now())  # each time anew: what an earlier one left would be resumed, not repeated
+    # each time anew: what an earlier one left would be resumed, not repeated
+    folder = new_run(cell, now(), ids=session.layout.run_ids)
     jobs, places = cell_jobs(
         session.registry, folder, [planned], dict(session.models), dict(session.data), seed=file.seed
     )

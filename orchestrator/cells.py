@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestrator.executors.protocol import Job, Outcome
+from orchestrator.executors.protocol import Job, Outcome, Status
 from orchestrator.gather import Ended, Gathering
 from orchestrator.going import Going
 from orchestrator.jobs import CellStages, cell_jobs, places_of
-from orchestrator.known import Known, read_known, read_own
+from orchestrator.known import Known, read_known
 from orchestrator.layout import slug
 from orchestrator.plan import PlannedCell
-from orchestrator.reuse import clear, is_same, seed, sources, take
+from orchestrator.reuse import answers, is_same, sources
 from orchestrator.runlog import now
 from orchestrator.schedule import Outcomes, Planned, after_ok
+from orchestrator.session import Session
+from orchestrator.taking import clear, is_changed, seed, set_aside, take
 from orchestrator.untrusted import NotPlain, remove_litter
 
 
 def run_cells(going: Going, gathering: Gathering, cells: Sequence[PlannedCell]) -> None:
     """Every cell gets its record: kept, reused, or made by a job. Raises OSError where the disk fails."""
     to_start = [planned for planned in cells if not _taken_whole(going, gathering, planned)]
-    if not to_start:
+    if going.executor is None:
+        for planned in to_start:
+            why = "what it was to be taken from changed meanwhile: type the command again"
+            going.records.append(gathering.unstarted(planned, Status.INVALID, why))
         return
     running = _Running(going, gathering, to_start)
     for place in running.places:
@@ -58,7 +63,7 @@ class _Running:
 
     def __init__(self, going: Going, gathering: Gathering, cells: Sequence[PlannedCell]) -> None:
         session = going.session
-        counted = [replace(p, reuse=replace(p.reuse, whole="")) if p.reuse.whole else p for p in cells]
+        counted = [_recounted(session, planned) if planned.reuse.whole else planned for planned in cells]
         self._going = going
         self._gathering = gathering
         self._outcomes: dict[str, Outcome] = {}
@@ -75,25 +80,28 @@ class _Running:
     def decide(self, planned: Planned, ended: Outcomes) -> Job | str:
         """The job as it shall run: after what it waits for, with the answers that are there already."""
         decided = _where_answers_are(planned, ended)
-        executor = self._going.executor
+        executor, session = self._going.executor, self._going.session
         assert executor is not None
         begun = self._going.attempts.began(planned.key)  # and put back for more GPUs
         if isinstance(decided, str) or begun or executor.alive(planned.job.run_id, planned.key):
             return decided  # what works already is not touched: the executor adopts it
         self._tidy(planned.key)
         # read anew, with the locks in hand: another run may have answered some of it since the plan was made
-        known = read_known(self._going.session.request.outputs, but=self._going.run)
-        own = read_own(self._going.run)
+        known = read_known(session.request.outputs, session.layout.known_records, but=self._going.run)
+        own = session.own  # as it was before this start: its records still say what their answers were judged by
         for place in self.places:
             if place.infer_job == planned.key:
                 self._seed(place, known, own)
         return decided
 
-    def _seed(self, place: CellStages, known: Known, own: Known) -> None:
+    def _seed(self, place: CellStages, known: Known, own: Known | None) -> None:
         session, planned = self._going.session, place.planned
         assert planned.chosen is not None
         clear(self._going.run, place.infer, place.evaluate)
         found = sources(planned, known, fresh=session.fresh, own=own)
+        for done in found:
+            if done.run.root == self._going.run.root and is_changed(done):
+                set_aside(place.infer)  # kept for whoever wants to know, and asked for again
         taken = take(found, planned.identity, planned.chosen.ids)
         if taken.lines:
             self._seeded.add((place.infer_job, planned.cell.benchmark))
@@ -141,6 +149,12 @@ class _Running:
         )
         going.records.append(record)
         going.display.cell(record)
+
+
+def _recounted(session: Session, planned: PlannedCell) -> PlannedCell:
+    """A cell that seemed whole and did not stand its judgement: what its answers are worth one by one."""
+    found = sources(planned, session.known, fresh=session.fresh, own=session.own)
+    return replace(planned, reuse=answers(planned, found))
 
 
 def _where_answers_are(planned: Planned, ended: Outcomes) -> Job | str:

@@ -35,6 +35,7 @@ VERBS = {
     "doctor": ("node", "doctor"),
     "clean": ("node", "clean"),
 }
+_DEADLINE = "after this long nothing starts and what runs is stopped; answers are kept"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -116,7 +117,7 @@ def _selection(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=0, help="for generation alone; never changes which samples are chosen"
     )
     parser.add_argument("--timeout", type=_duration, metavar="TIME", help="end a job after this long: 90s, 30m, 2h")
-    parser.add_argument("--deadline", type=_duration, metavar="TIME", help="nothing starts later than this from now")
+    parser.add_argument("--deadline", type=_duration, metavar="TIME", help=_DEADLINE)
     parser.add_argument("--fresh", action="store_true", help="take nothing from other runs")
     _waiting(parser)
     parser.add_argument("--json", action="store_true", help="print JSON on standard output, nothing else")
@@ -139,6 +140,7 @@ def _run_parser(verbs: argparse._SubParsersAction[_Parser]) -> None:
     resume = verbs.add_parser("resume", help="go on with a run that was stopped or killed, in its own folder")
     resume.add_argument("run", nargs="?", default="latest", help="run id or its unique start (default: latest)")
     resume.add_argument("--output-root", default="outputs")
+    resume.add_argument("--deadline", type=_duration, metavar="TIME", help=_DEADLINE)
     _waiting(resume)
     resume.add_argument("--json", action="store_true", help="print JSON on standard output, nothing else")
 
@@ -220,9 +222,7 @@ def parser() -> _Parser:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code."""
-    words = list(argv)
-    if not words:
-        words = ["--help"]
+    words = list(argv) or ["--help"]
     if words[0] not in (*VERBS, "-h", "--help", "--version"):
         if not words[0].startswith("-"):
             print(
@@ -247,6 +247,6 @@ def main(argv: Sequence[str]) -> int:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         return int(Exit.FAILED)
     except OSError as error:  # a disk that is full, read-only or gone
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"{where}{error.strerror or error}: mend it, then type the command again", file=sys.stderr)
+        where = (error.filename, error.strerror) if error.filename else (error,)
+        print(*where, "mend it, then type the command again", sep=": ", file=sys.stderr)
         return int(Exit.UNAVAILABLE)

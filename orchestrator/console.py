@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.console_views import DoctorRow, PlanView, TableView
-from orchestrator.errors import LockstepError
-from orchestrator.visible import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,15 +20,6 @@ if TYPE_CHECKING:
 def print_json(value: object) -> None:
     """JSON alone on standard output, ASCII, so that no terminal, pipe or locale changes it."""
     sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-def print_error(error: LockstepError | str) -> None:
-    """Each problem is one line on standard error. Needs no rich: it must work when nothing else does."""
-    problems = error.problems if isinstance(error, LockstepError) else [error]
-    for problem in problems:
-        text = f"error: {one_line(problem)}\n"
-        encoding = sys.stderr.encoding or "utf-8"
-        sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def print_line(text: str, *, stderr: bool = False) -> None:

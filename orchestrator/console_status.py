@@ -36,8 +36,8 @@ def print_runs(runs: Sequence[RunView], *, whole: bool, console: Console | None 
             console.print(table, soft_wrap=True)
         if foot := _foot(run, len(waiting) - _LONGEST if not whole else 0):
             console.print(Text("  ").append_text(safe(foot, "dim")), soft_wrap=True)
-        if run.hint:
-            console.print(Text("  ").append_text(safe(f"go on: {run.hint}", "bold")), soft_wrap=True)
+        for line in _go_on(run):
+            console.print(Text("  ").append_text(safe(line, "bold")), soft_wrap=True)
 
 
 def head(run: RunView) -> str:
@@ -48,8 +48,16 @@ def head(run: RunView) -> str:
     if run.state == "ended":
         return f"run {run.run}  has ended, exit code {run.exit_code}"
     if run.state == "died":
-        return f"run {run.run}  did not end: it was killed {who}"
+        return f"run {run.run}  did not end (killed, or it broke off) {who}"
     return f"run {run.run}  on {run.host}, which cannot be looked at from here; what it said last:"
+
+
+def _go_on(run: RunView) -> list[str]:
+    """What to type after a run that did not end."""
+    lines = [f"go on: {run.hint}"] if run.hint else []
+    if run.state == "died" and any(job.state == "running" for job in run.jobs):
+        lines.append(f"its container may still be at work: resume attaches, cancel stops it: {run.cancel}")
+    return lines
 
 
 def job_texts(job: JobView, *, at_work: bool) -> tuple[str, str, str, str, str]:
@@ -60,7 +68,13 @@ def job_texts(job: JobView, *, at_work: bool) -> tuple[str, str, str, str, str]:
         silence = job.event_seconds or 0
         beside = f"last event {clock_text(silence)} ago" if job.event_seconds is not None else ""
         beside = f"no sign of life for {clock_text(silence)}" if silence >= _STILL_SECONDS and at_work else beside
-        return slot, job.key, _progress(job), for_long if at_work else "when it was killed", beside if at_work else ""
+        return (
+            slot,
+            job.key,
+            _progress(job),
+            for_long if at_work else "when the run broke off",
+            beside if at_work else "",
+        )
     if job.state == "waiting":
         return slot, job.key, f"waits {job.waits_for}".replace("waits held", "waits: held"), for_long, ""
     return slot, job.key, job.status, "", job.reason

@@ -9,7 +9,7 @@ from orchestrator.backing import open_executor, prepare_all
 from orchestrator.errors import Exit, worst
 from orchestrator.executors.protocol import Job, Log
 from orchestrator.fetch_plan import FetchPlan, fetchable, missing_lines, plan_fetch
-from orchestrator.fetching import Fetching
+from orchestrator.fetching import Fetching, not_tried
 from orchestrator.runlog import LineLog, Redaction, now
 from orchestrator.runs import new_run
 from orchestrator.session import Session
@@ -29,12 +29,22 @@ def fetch_only(session: Session) -> tuple[Exit, dict[str, object]]:
     for line in (*(f"to fetch: {line}" for line in plan.lines()), *plan.notes()):
         _say(line)
     problems, stopped = _fetch(session, plan) if plan else ({}, None)
-    for line in (*problems.values(), *missing):
+    for item, line in problems.items():
+        _say(line if line == not_tried(item) else f"FAILED {line}")
+    for line in missing:
         _say(f"FAILED {line}")
     fetched = [one.item.id for one in plan.wanted if one.item.id not in problems]
-    _say(f"{len(fetched)} fetched, {len(problems) + len(missing)} not; what else it needs was here")
+    _say(last_line(len(fetched), len(problems) + len(missing), session.request.command, stopped=stopped is not None))
     codes = [Exit.UNAVAILABLE if problems or missing else Exit.OK, stopped or Exit.OK]
     return worst(codes), {"fetched": fetched, "problems": [*problems.values(), *missing]}
+
+
+def last_line(fetched: int, left: int, command: str, *, stopped: bool) -> str:
+    """How much is here now, and what to type where not all is."""
+    said = f"{fetched} fetched, {left} not; what else it needs was here"
+    if not left:
+        return said
+    return f"{said}. {'Stopped; to go on' if stopped else 'Mend what FAILED names, then'} type: {command}"
 
 
 def _fetch(session: Session, plan: FetchPlan) -> tuple[dict[str, str], Exit | None]:
@@ -52,7 +62,7 @@ def _fetch(session: Session, plan: FetchPlan) -> tuple[dict[str, str], Exit | No
         )
         stack.callback(executor.close)
         prepare_all(executor, plan.environments)
-        run = new_run(layout.fetches, now())
+        run = new_run(layout.fetches, now(), ids=layout.run_ids)
 
         def log(job: Job) -> Log:
             return stack.enter_context(LineLog(run.job_log(job.key), redact=redact))

@@ -54,7 +54,8 @@ class Fetching:
         problems: dict[str, str] = {}
         with _alone(self.layout, stop, self.say):
             for group in plan.groups:
-                problems |= self._group(group, stop)
+                stopped = {one.item.id: not_tried(one.item.id) for one in group.wanted} if stop.is_set() else None
+                problems |= stopped or self._group(group, stop)
         return problems
 
     def _group(self, group: FetchGroup, stop: Stop) -> dict[str, str]:
@@ -78,6 +79,11 @@ class Fetching:
         self.say(f"fetch: {tries} in {state.upcoming_sleep:.0f} s")
 
 
+def not_tried(item_id: str) -> str:
+    """What is said of an item that a stop came before."""
+    return f"{item_id}: not tried: a stop came first"
+
+
 class _Group:
     """One job over all its starts; what is fetched is not asked for again."""
 
@@ -98,12 +104,16 @@ class _Group:
         needs = Needs(shm_gb=0.1, tmp_gb=1, stall_seconds=fetching.settings.stall_minutes * 60)
         outcome = _run(fetching.executor, job, needs, self._stop, _told(fetching.log(job), fetching.say))
         ended = read_result(job.out, run_id=fetching.run.root.name, key=key)
-        passing, left = [], []
+        passing: list[Wanted] = []
+        cut = False  # the job asks for one after the other: after the one that a stop cut, none was tried
         for one in self._left:
             line, transient = _why(ended.get(one.item.id), outcome)
             if line:
-                self.problems[one.item.id] = f"{one.item.id}: not fetched: {line}" if transient is None else line
-                left.append(one)
+                line = f"{one.item.id}: not fetched: {line}" if transient is None else line
+                if transient is None and outcome.status is Status.SKIPPED:
+                    line = self.problems.get(one.item.id) or (not_tried(one.item.id) if cut else line)
+                    cut = True
+                self.problems[one.item.id] = line
                 passing += [one] if transient in (True, None) else []
             else:
                 self.problems.pop(one.item.id, None)

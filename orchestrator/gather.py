@@ -16,8 +16,8 @@ from orchestrator.plan import PlannedCell
 from orchestrator.recheck import artefacts_of
 from orchestrator.record_files import write_record
 from orchestrator.records import AnsweredUnder, Attempt, Record, StageRef, repro_command
-from orchestrator.reuse import answered_under, copy_cell
 from orchestrator.session import Session
+from orchestrator.taking import answered_under, copy_cell
 from orchestrator.untrusted import NotPlain
 from orchestrator.validity import CellEvidence, CellResult, StageEvidence, judge_cell
 
@@ -162,6 +162,7 @@ class Gathering:
             n_rows=len(planned.chosen.ids) if planned.chosen else None,
             n_expected=len(planned.chosen.groups) if planned.chosen else None,
             identity=planned.identity,
+            max_failed_samples=registry.benchmarks[cell.benchmark].max_failed_samples,
             fresh=self.session.fresh,
             isolated=self.isolated,
             image=_text(described.get("image")),

@@ -38,8 +38,8 @@ def samples_sha256(ids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(ids)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-PREDICTION_PARTS = ("environment", "adapter", "model", "data", "generation")
-SCORE_PARTS = ("scorer", "judge", "samples")
+PREDICTION_PARTS = ("environment", "adapter", "model", "data", "benchmark", "generation")
+SCORE_PARTS = ("scorer", "judge", "scoring", "samples")
 
 
 def prediction_identity(parts: Mapping[str, str]) -> str | None:

@@ -67,6 +67,16 @@ class ProjectLayout:
         return self.cache / "environments.json"
 
     @property
+    def known_records(self) -> Path:
+        """Which records hold which identities, by folder: a memory, made anew where it is not there."""
+        return self.cache / "records.sqlite"
+
+    @property
+    def run_ids(self) -> Path:
+        """The ids of the latest runs of this project, one empty file each."""
+        return self.cache / "runs"
+
+    @property
     def venvs(self) -> Path:
         return self.cache / "venvs"
 

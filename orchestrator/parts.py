@@ -51,9 +51,18 @@ class Content:
             "adapter": _adapter(real.resolved_kind),
             "model": self._model(cell),
             "data": self.data[cell.benchmark].identity.get("data"),
+            # its type and dataset choose the class that makes the prompts, and the scorer
+            "benchmark": _canonical({"dataset": benchmark.dataset or cell.benchmark, "type": benchmark.type}),
             "generation": _canonical(generation),
             "scorer": _scorer(benchmark.scorer, self.layout.locks, scored_in),
             "judge": "none" if benchmark.scorer == "bleu" else benchmark.judge,
+            "scoring": _canonical(
+                {
+                    "group_by": benchmark.group_by,
+                    "category_by": benchmark.category_by,
+                    "metrics": [metric.id for metric in benchmark.all_metrics],
+                }
+            ),
             "samples": samples_sha256(chosen.ids) if chosen else None,
         }
         return {name: str(value) for name, value in parts.items() if value}
@@ -66,7 +75,13 @@ class Content:
         answers = identity.get("answers")
         if isinstance(answers, dict):
             identity["answers"] = answers.get(cell.benchmark)
-        return _canonical(identity | {"blind": self.registry.models[cell.model].resolved_kind == "blind"})
+        name, real = self.registry.weights_of(cell.model)
+        identity["blind"] = self.registry.models[cell.model].resolved_kind == "blind"
+        if real.harness:  # its wrapper of that name makes the prompts
+            identity["harness_name"] = real.harness_name or name
+        if real.trust_remote_code:
+            identity["trust_remote_code"] = True
+        return _canonical(identity)
 
 
 def _canonical(value: object) -> str:
@@ -78,7 +93,8 @@ def changed(old: Mapping[str, str], new: Mapping[str, str]) -> str:
     said = []
     for name in (*PREDICTION_PARTS, *SCORE_PARTS):
         before, now = old.get(name), new.get(name)
-        if before != now and before is not None:
+        told = now is not None or name == "environment"  # the others are only not known yet
+        if before != now and before is not None and told:
             said.append(f"{name} {_difference(before, now)}")
     return ", ".join(said)
 

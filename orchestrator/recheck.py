@@ -118,7 +118,7 @@ def _judged(run: RunLayout, record: Record, infer: StageRef, evaluate: StageRef)
         whole=True,  # the record holds only metrics that were allowed
         metrics=_specs(run, record, evaluate),
         loads=None,
-        max_failed_samples=100 if record.n_failed else 0,
+        max_failed_samples=record.max_failed_samples,
     )
     return judge_cell(evidence, rows=rows, units=units)
 

@@ -111,6 +111,7 @@ class Record(_File):
     image_tag: str | None = None
     lock: str | None = None
     identity: Identity = Identity()
+    max_failed_samples: float = 0  # percent that was tolerated
     fresh: bool = False  # nothing was to be taken from other runs
     reused: str | None = None  # the run whose artefacts are this cell's, copied here whole
     answered: list[AnsweredUnder] = Field(default_factory=list)  # several: answers of several runs or conditions

@@ -92,11 +92,3 @@ def point_latest(run: RunLayout) -> Path:
         temporary.write_text(run.root.name + "\n", encoding="utf-8")
     os.replace(temporary, latest)
     return latest
-
-
-def read_latest(outputs: Path) -> str | None:
-    """The run id that `latest` names, or None."""
-    latest = outputs / "latest"
-    if latest.is_symlink():
-        return Path(os.readlink(latest)).name
-    return latest.read_text(encoding="utf-8").strip() if latest.is_file() else None

@@ -44,7 +44,7 @@ def run_matrix(session: Session, *, as_json: bool, resumed: RunLayout | None = N
             session = dataclasses.replace(session, isolated=executor.isolated)
         if resumed:
             check_same(resumed, session, first)
-        run = resumed or new_run(session.request.outputs, now())
+        run = resumed or new_run(session.request.outputs, now(), ids=session.layout.run_ids)
         going = open_going(stack, session=session, executor=executor, described=described, run=run, display=display)
         return _go(going, first)
 
@@ -118,7 +118,8 @@ def _go(going: Going, first: Plan) -> Exit:
         else:
             ready.append(planned)
     run_cells(going, gathering, ready)
-    write_run(run, file.model_copy(update={"finished": now().isoformat(timespec="seconds")}))
+    if file.finished is None or going.executor is not None:  # a finished run that is only looked at stays as it is
+        write_run(run, file.model_copy(update={"finished": now().isoformat(timespec="seconds")}))
     return _finish(going, plan)
 
 

@@ -27,6 +27,8 @@ def run_file(going: Going) -> RunFile:
     }
     before = read_run(going.run)
     if before is not None:
+        if going.executor is None:
+            return before
         return before.model_copy(update={"images": before.images | images, "host": host(going), "finished": None})
     cells = session.selection.cells
     return RunFile(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from orchestrator.errors import Unavailable, UsageError
 from orchestrator.layout import RunLayout
 
 MIN_FREE_GB = 1.0
+_KEPT_SECONDS = 24 * 3600  # of a note of an id: the second that it names is long over
 
 
-def new_run(outputs: Path, at: datetime) -> RunLayout:
+def new_run(outputs: Path, at: datetime, *, ids: Path | None = None) -> RunLayout:
     """Make `outputs/YYYYMMDD-HHMMSS`, with `-2`, `-3` … where the second is taken.
 
+    `ids`: where all runs of a project note their ids, whatever their `outputs`: containers are told apart by them.
     Raises UsageError where the folder cannot be written, Unavailable where the disk is nearly full.
     """
     base = at.strftime("%Y%m%d-%H%M%S")
@@ -27,6 +30,8 @@ def new_run(outputs: Path, at: datetime) -> RunLayout:
             raise Unavailable(f"{outputs}: {free:.1f} GB free, {needs}: free some or choose --output-root DIR")
         for count in range(1, 1000):
             folder = outputs / (base if count == 1 else f"{base}-{count}")
+            if ids is not None and not _is_first(ids, folder.name):
+                continue
             try:
                 folder.mkdir()
             except FileExistsError:
@@ -35,6 +40,23 @@ def new_run(outputs: Path, at: datetime) -> RunLayout:
     except OSError as error:
         raise UsageError(f"{outputs}: {error.strerror}; choose a folder you can write with --output-root DIR") from None
     raise UsageError(f"{outputs} has 1000 runs of the same second")
+
+
+def _is_first(ids: Path, name: str) -> bool:
+    """Whether nobody has noted this id; True where nothing can be noted. Notes of earlier days are removed."""
+    try:
+        ids.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(ids / name, os.O_CREAT | os.O_EXCL, 0o644))
+    except FileExistsError:
+        return False
+    except OSError:
+        return True
+    with suppress(OSError):  # others tidy up as well
+        mine = (ids / name).stat().st_mtime
+        for other in list(ids.iterdir()):
+            if mine - other.stat().st_mtime > _KEPT_SECONDS:
+                other.unlink()
+    return True
 
 
 def find_run(outputs: Path, text: str) -> RunLayout:

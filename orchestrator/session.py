@@ -174,7 +174,7 @@ def open_session(
         gpus=tuple(inventory(environ=environ, chosen=request.gpus)),
         isolated=request.executor != "venv",
         digests=digests,
-        known=read_known(request.outputs, but=resumed),
+        known=read_known(request.outputs, layout.known_records, but=resumed),
         own=read_own(resumed) if resumed else None,
         images=images or {},
     )

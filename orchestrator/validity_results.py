@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ def short(value: object) -> str:
 
 
 class Rejected(Exception):
-    """The cell has no number: status, one line of reason, and where to look."""
+    """The cell has no number: status, one line of reason, and where to look (empty: nowhere)."""
 
     def __init__(self, status: Status, reason: str, where: str) -> None:
         super().__init__(reason)
@@ -48,9 +49,15 @@ class Trail:
     root: Path
 
     def place(self, path: Path, line: int = 1) -> str:
-        """`file:line` relative to the run; a file outside it by its name alone: records hold no machine's paths."""
-        shown = path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
-        return f"{shown}:{line}"
+        """`file:line`; of a file that is missing the stage's result, which counts on it; empty where nothing is."""
+        if os.path.lexists(path):
+            return f"{self.shown(path)}:{line}"
+        result = path.with_name("result.json")
+        return f"{self.shown(result)}:1" if os.path.lexists(result) else ""
+
+    def shown(self, path: Path) -> str:
+        """Relative to the run; a file outside it by its name alone: records hold no machine's paths."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
 
     def reject(self, status: Status, reason: str, path: Path, line: int = 1) -> NoReturn:
         raise Rejected(status, reason, self.place(path, line))
@@ -59,11 +66,18 @@ class Trail:
         raise Rejected(Status.INVALID, f"{path.name}: {what}", self.place(path, line))
 
     def log_end(self, log: Path | None, otherwise: Path) -> str:
-        """The last line of the log, or `otherwise` where there is no log."""
+        """The last line of the log, or `otherwise` where nothing is in it; empty where that is not there either."""
         if log is None or not log.is_file():
             return self.place(otherwise)
         with log.open("rb") as file:
-            return self.place(log, max(sum(1 for _ in file), 1))
+            count = sum(1 for _ in file)
+        return self.place(log, count) if count else self.place(otherwise)
+
+    def end_of(self, outcome: Outcome, log: Path | None, otherwise: Path) -> str:
+        """Where the host saw the job end; nowhere for one that never started, whatever earlier starts have left."""
+        if outcome.where and (self.root / outcome.where.rpartition(":")[0]).is_file():
+            return outcome.where
+        return "" if outcome.status is Status.SKIPPED else self.log_end(log, otherwise)
 
     def log_line(self, log: Path | None, failure: Failure, otherwise: Path) -> str:
         """The last line of the log that shows the failure's exception, else the failure's own file."""
@@ -104,15 +118,15 @@ def reject_unfinished(
     """No result: what the host saw of the job comes first, then the runner's own error record."""
     if outcome.status not in (Status.OK, Status.FAILED):
         reason = outcome.reason or f"the job ended as {outcome.status.value}"
-        raise Rejected(outcome.status, reason + answered, outcome.where or trail.log_end(log, path))
+        raise Rejected(outcome.status, reason + answered, trail.end_of(outcome, log, path))
     if is_plain(job_error, below=trail.root):
         try:
             failure = Failure.model_validate_json(read_plain(job_error, limit=SMALL, below=trail.root))
         except ValueError:
             trail.invalid(job_error, "not a readable error record")
         reject_failure(failure, trail.log_line(log, failure, job_error), answered)
-    reason = outcome.reason or f"the runner ended without {trail.place(path).rsplit(':', 1)[0]}"
-    raise Rejected(Status.FAILED, reason + answered, outcome.where or trail.log_end(log, path))
+    reason = outcome.reason or f"the runner ended without {trail.shown(path)}"
+    raise Rejected(Status.FAILED, reason + answered, trail.end_of(outcome, log, path))
 
 
 def reject_failure(failure: Failure, where: str, answered: str = "") -> NoReturn:

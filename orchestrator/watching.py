@@ -44,7 +44,10 @@ class JobView:
 
 @dataclass(frozen=True, kw_only=True)
 class RunView:
-    """A run now. `died`: its orchestrator was killed; `elsewhere`: on another machine, as it last said. `hint`: to type."""
+    """A run now. `died`: its orchestrator is gone; `elsewhere`: on another machine, as it last said.
+
+    `hint` and `cancel`: what to type to go on, and to stop what is still at work.
+    """
 
     run: str
     state: Literal["at work", "ended", "died", "elsewhere"]
@@ -56,6 +59,7 @@ class RunView:
     ended: dict[str, int]
     exit_code: int | None = None
     hint: str = ""
+    cancel: str = ""
 
 
 def command(verb: str, run: RunLayout) -> str:
@@ -102,6 +106,7 @@ def view_run(run: RunLayout, live: LiveRun, now: Callable[[], float] = time.time
         ended=dict(Counter(job.status for job in live.jobs.values() if job.state == "ended")),
         exit_code=live.exit_code,
         hint=hint,
+        cancel=command("cancel", run) if state == "died" else "",
     )
 
 

@@ -81,7 +81,7 @@ def judge(ended: Ended, *, job: Job, needs: Needs, lines: Lines, pulse: Pulse) -
     conditions: dict[str, object] = {"exit_code": ended.exit_code, "gpu_ids": list(needs.gpus)}
     if status is Status.OK:
         return Outcome(status=status, conditions=conditions)
-    where = f"logs/{slug(job.key)}.log:{lines.number_of(words)}"
+    where = f"logs/{slug(job.key)}.log:{lines.number_of(words)}" if lines.count else ""
     said = lines.hidden(printable(reason))
     return Outcome(status=status, reason=said, where=where, stage=pulse.stage, conditions=conditions)
 

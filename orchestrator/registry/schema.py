@@ -241,7 +241,7 @@ class RunEntry(_Entry):
     timeout_minutes: float | None = Field(default=None, gt=0, description="of one job")
     cell_timeout_minutes: float | None = Field(default=None, gt=0, description="of one cell's infer or evaluate stage")
     stall_minutes: float = Field(default=60, gt=0, description="without an event (a sample begun, a phase reached)")
-    deadline_minutes: float | None = Field(default=None, gt=0, description="of the whole run: nothing starts after it")
+    deadline_minutes: float | None = Field(default=None, gt=0, description="of the whole run: after it all is stopped")
     retries: Retries = Retries()
 
 

@@ -91,7 +91,8 @@ def resume(arguments: argparse.Namespace) -> int:
     outputs = project_path(arguments.output_root)
     run = find_run(outputs, arguments.run)
     try:
-        session = reopen(run, settings(), wait=arguments.wait, offline=arguments.offline)
+        asked = {"wait": arguments.wait, "offline": arguments.offline, "deadline_seconds": arguments.deadline}
+        session = reopen(run, settings(), **asked)
     except OSError as error:
         raise _broken_disk(error, outputs) from error
     return _run(session, arguments, resumed=run)

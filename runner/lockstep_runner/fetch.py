@@ -56,7 +56,8 @@ def main(argv: Sequence[str], stopping: Stopping) -> int:
     with Events(OUT / "events.jsonl", stopping.held) as events:
         try:
             events.emit("start", message=f"{job.key}: {len(job.items)} to fetch")
-            _Fetch(job, events).everything()
+            with stopping.first():
+                _Fetch(job, events, stopping).everything()
             events.emit("done")
             return 0
         except Interrupted as stop:
@@ -78,8 +79,8 @@ def _trace() -> None:
 class _Fetch:
     """One job: its token, its patience, and what each item came to."""
 
-    def __init__(self, job: FetchJob, events: Events) -> None:
-        self._job, self._events = job, events
+    def __init__(self, job: FetchJob, events: Events, stopping: Stopping) -> None:
+        self._job, self._events, self._stopping = job, events, stopping
         self._patience = Patience(job.attempts, job.wait_seconds)
         self._client: Optional[Hub] = None
         self._session: Any = None
@@ -92,6 +93,7 @@ class _Fetch:
             try:
                 fields = {"status": "ok", **self._one(item)}
             except FetchError as error:
+                self._stopping.check()  # the end of the job, whatever a library made of it
                 line = hide(f"{item.name}: {error}")
                 say(f"FAILED {line}")
                 if error.kind == "other":

@@ -64,6 +64,7 @@ class Inference:
         """A prediction line, and whether what went wrong would go wrong for all later samples too.
 
         Raises CannotGoOn where that is not the model's fault: there is no line then, the sample is still to be answered.
+        As little is there one for a sample during which a stop came.
         """
         sample = Sample(sample_id, self.benchmark, self.stage.benchmark["name"])
         line: Line = {"id": sample_id, "answer": None, "error": None, "prompt_sha256": None, "seconds": 0.0}
@@ -76,7 +77,9 @@ class Inference:
             line["prompt_sha256"] = prompt_digest(parts)
             phase = "generate"
             line["answer"] = self._text(parts, sample)
+            self.stopping.check()  # code of a model may catch a stop and answer with what it made of it
         except (Exception, SystemExit) as error:  # wrappers of models call exit() too
+            self.stopping.check()
             kind = "data" if phase == "prompt" else "model"
             line["error"] = failure(error, phase=phase, kind=kind, sample=sample_id)
             is_last = fatal(error)

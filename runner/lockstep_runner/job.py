@@ -41,7 +41,8 @@ def _run(job: Job, events: Events, stopping: Stopping) -> int:
     try:
         events.emit("start", message=f"{job.key}: {len(job.stages)} stages in {job.environment}")
         gpus.check_listed()
-        stages.everything()
+        with stopping.first():
+            stages.everything()
         events.emit("done")
     except Interrupted as stop:
         stopping.finish()

@@ -99,9 +99,11 @@ class Stages:
             began = time.monotonic()
             machine.seed_all(model.seed)
             self._adapter = kind.load(model)
+            self._stopping.check()
             self._load_seconds = round(time.monotonic() - began, 3)
             self._events.emit("loaded", message=f"{self._load_seconds} s")
         except (Exception, SystemExit) as error:
+            self._stopping.check()  # Python wraps what a signal raises inside an import
             say(traceback.format_exc())
             self._sources.remove()
             why = failure(error, phase=self.phase)
@@ -171,7 +173,9 @@ class Stages:
             lines = expected_predictions(stage)
             with _opened(stage) as benchmark:
                 found = evaluate(stage, benchmark, lines)
+            self._stopping.check()
         except NothingToScore as nothing:
+            self._stopping.check()
             said = result(self._job, stage, seconds=0.0, failure=nothing.failure, n_failed=nothing.n_failed)
             self._finish(stage, said)
         except (Exception, SystemExit) as error:
@@ -190,6 +194,7 @@ class Stages:
         self._events.emit(phase, stage=stage.id if stage else None, total=len(stage.samples) if stage else None)
 
     def _stage_failed(self, stage: Stage, error: BaseException, began: float, *, kind: str) -> None:
+        self._stopping.check()  # the end of the job, whatever other code made of it
         say(traceback.format_exc())
         why = failure(error, phase=stage.kind, kind=kind)
         if machines_kind(error):  # no result: the stage is still to be done

@@ -34,12 +34,12 @@ class Stopping:
     def _received(self, signum: int, frame: FrameType | None) -> None:
         self._signum = signum
         if not self._held:
-            raise Interrupted(signum)
+            raise Interrupted(signum) from None
 
     def check(self) -> None:
         """Raise now what came while held, or what other code swallowed."""
         if self._signum is not None:
-            raise Interrupted(self._signum)
+            raise Interrupted(self._signum) from None  # what else went wrong is not why the job ends
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -49,6 +49,15 @@ class Stopping:
         finally:
             self._held = False
         self.check()
+
+    @contextlib.contextmanager
+    def first(self) -> Iterator[None]:
+        """An error that leaves the block while a signal is pending is that signal's doing."""
+        try:
+            yield
+        except Exception:
+            self.check()
+            raise
 
     def finish(self) -> None:
         """The job is ending because of a signal; further ones change nothing."""

@@ -39,6 +39,17 @@ def answered(run: Run, model: str, benchmark: str) -> list[str]:
     return [line["id"] for line in run.lines(str(path))] if path.exists() else []
 
 
+def cost(run: Run, in_flight: Mapping[str, int], *, samples: int) -> dict[str, int]:
+    """For `tally`: what is lost of the samples that were wanted of these models, and what was asked once too often.
+
+    `in_flight`: by model, how many had been asked but not answered when something happened.
+    """
+    files = [file for model in in_flight for file in (run.root / model / ENVIRONMENT).glob("*/infer/predictions.jsonl")]
+    there = sum(len({line["id"] for line in run.lines(str(file))}) for file in files)
+    again = sum(max(0, len(twice(run, model)) - count) for model, count in in_flight.items())
+    return {"samples": samples, "lost": samples - there, "twice": again}
+
+
 def statuses(run: Run) -> dict[tuple[str, str], str]:
     """By model and benchmark."""
     return {(model, name): record["status"] for (model, _, name), record in run.records.items()}

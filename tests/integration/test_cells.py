@@ -178,7 +178,10 @@ def test_a_disk_that_fills_up_keeps_what_was_finished(tmp_path: Path) -> None:
     for path in kept.glob("records/*/*.json"):
         json.loads(path.read_bytes())
     assert said.code == 4, (said.code, said.err)
-    assert "No space left on device; nothing that was answered is lost: mend it, then python run_matrix.py resume" in said.err
+    assert (
+        "No space left on device; nothing that was answered is lost: mend it, then python run_matrix.py resume"
+        in said.err
+    )
     assert matrix("report", "kept", "--output-root", str(tmp_path)).code == 0
     assert [row["status"] for row in Run(root=kept).rows][:1] == ["ok"]
 

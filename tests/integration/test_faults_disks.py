@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from orchestrator.layout import PROJECT, ProjectLayout
+from tests.conftest import Tally
 from tests.fixtures import faulty_model
 from tests.integration.command import Run, matrix, mounted, start, terminate
-from tests.integration.fault_runs import answered, asked, resume, statuses, twice, wait_until
+from tests.integration.fault_runs import answered, asked, cost, resume, statuses, twice, wait_until
 from tests.integration.small_registry import benchmark, guess, pope, write
 
 pytestmark = [pytest.mark.fault, pytest.mark.engine, pytest.mark.usefixtures("fresh_images")]
@@ -50,7 +51,7 @@ def settings(**run: Any) -> dict[str, Any]:
 
 
 def test_outputs_that_fill_up_in_the_middle(
-    disk: Path, tmp_path: Path, containers: Callable[[str], list[str]], request: pytest.FixtureRequest
+    disk: Path, tmp_path: Path, containers: Callable[[str], list[str]], request: pytest.FixtureRequest, tally: Tally
 ) -> None:
     """Neither the container nor the orchestrator can write any more; what they wrote is whole."""
     model = faulty_model.make(tmp_path / "m", seconds=0.3, run="said = 'x' * 9000")
@@ -87,6 +88,7 @@ def test_outputs_that_fill_up_in_the_middle(
     after = resume(disk)
     assert after.root.resolve() == run.root
     assert answered(after, "m", "A")[: len(kept)] == kept
+    tally(**cost(after, {"first": 0, "m": 2}, samples=2 * ROWS))
     assert len(asked(after, "m")) == ROWS
     assert len(twice(after, "m")) <= 2
     assert (len(asked(after, "first")), twice(after, "first")) == (ROWS, [])

@@ -12,11 +12,12 @@ import pytest
 
 from orchestrator.claims import Claim, claim, gpu_lock, identity_lock, make_mark
 from orchestrator.layout import PROJECT
+from tests.conftest import Tally
 from tests.fixtures import faulty_model
 from tests.integration.command import Run, Started, matrix, processes_of, start, terminate
 from tests.integration.conftest import Docker
 from tests.integration.engine_proxy import EngineProxy
-from tests.integration.fault_runs import asked, many, resume, twice, wait_until
+from tests.integration.fault_runs import asked, cost, many, resume, twice, wait_until
 from tests.integration.small_registry import benchmark, guess, pope, write
 
 pytestmark = pytest.mark.fault
@@ -108,7 +109,7 @@ def slow(folder: Path, **run: object) -> Path:
 
 @pytest.mark.engine
 def test_an_engine_that_is_lost_for_a_while_is_found_again_with_its_container(
-    begin: Begin, proxy: EngineProxy, tmp_path: Path, containers: Callable[[str], list[str]]
+    begin: Begin, proxy: EngineProxy, tmp_path: Path, containers: Callable[[str], list[str]], tally: Tally
 ) -> None:
     registry = slow(tmp_path, retries={"attempts": 5, "wait_seconds": 0.5})
     started = begin("--registry", str(registry), outputs=tmp_path / "out", environ={"DOCKER_HOST": proxy.address})
@@ -121,6 +122,7 @@ def test_an_engine_that_is_lost_for_a_while_is_found_again_with_its_container(
     (record,) = of(started).records.values()
     assert {attempt["status"] for attempt in record["attempts"]} == {"infra"}
     assert record["attempts"][0]["reason"].startswith("docker engine: ")
+    tally(**cost(of(started), {"m": 0}, samples=ROWS))
     assert (len(asked(of(started), "m")), twice(of(started), "m")) == (ROWS, []), "the container had worked on"
     assert of(started).events("m/tf-4.37", "loaded") == 1
     assert containers(of(started).root.name) == []
@@ -128,7 +130,7 @@ def test_an_engine_that_is_lost_for_a_while_is_found_again_with_its_container(
 
 @pytest.mark.engine
 def test_an_engine_that_stays_away_is_infra_and_the_run_is_resumed_when_it_is_back(
-    begin: Begin, proxy: EngineProxy, tmp_path: Path, containers: Callable[[str], list[str]]
+    begin: Begin, proxy: EngineProxy, tmp_path: Path, containers: Callable[[str], list[str]], tally: Tally
 ) -> None:
     registry = slow(tmp_path, retries={"attempts": 2, "wait_seconds": 0.1})
     started = begin("--registry", str(registry), outputs=tmp_path / "out", environ={"DOCKER_HOST": proxy.address})
@@ -147,6 +149,7 @@ def test_an_engine_that_stays_away_is_infra_and_the_run_is_resumed_when_it_is_ba
     assert f"no docker engine answers at {proxy.address}" in away.err
     after = resume(started.outputs)
     assert after.root == run.root
+    tally(**cost(after, {"m": 0}, samples=ROWS))
     assert (len(asked(after, "m")), twice(after, "m")) == (ROWS, []), "the container had worked on"
     assert containers(run.root.name) == []
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Tally
 from tests.fixtures import faulty_model
 from tests.integration.command import Run, Said, start, terminate
 from tests.integration.conftest import Docker
@@ -20,6 +21,7 @@ from tests.integration.fault_runs import (
     ENVIRONMENT,
     answered,
     asked,
+    cost,
     kill_in_the_middle,
     resume,
     statuses,
@@ -163,8 +165,10 @@ def test_a_fallback_is_an_attempt_and_its_condition_is_seen(storm: Storm) -> Non
     assert "again with batch_size 1" in storm.said.err
 
 
-def test_only_what_was_in_flight_is_asked_again(storm: Storm) -> None:
+def test_only_what_was_in_flight_is_asked_again(storm: Storm, tally: Tally) -> None:
     """Over all starts and the resumed run, of everything that ever was answered."""
+    in_flight = {model: 0 if model in ("fine", "loads") else 1 for model in FAULTS}
+    tally(**cost(storm.resumed, in_flight, samples=2 * ROWS * len(FAULTS)), faults=len(FAULTS) - 1)
     for model in FAULTS:
         expected = 0 if model in ("fine", "loud", "loads") else 1
         assert len(asked(storm.resumed, model)) == 2 * ROWS

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Tally
 from tests.fixtures import faulty_model
 from tests.integration.command import Run, Said, Started, matrix, start, terminate
 from tests.integration.conftest import Docker
@@ -18,6 +19,7 @@ from tests.integration.fault_runs import (
     ENVIRONMENT,
     answered,
     asked,
+    cost,
     kill_in_the_middle,
     many,
     resume,
@@ -82,7 +84,7 @@ def goes_on(started: Started, said: Said) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
-def test_ctrl_c_in_the_middle(begin: Begin, tmp_path: Path, times: int, containers: Containers) -> None:
+def test_ctrl_c_in_the_middle(begin: Begin, tmp_path: Path, times: int, containers: Containers, tally: Tally) -> None:
     started = begin(two_guesses(tmp_path))
     wait_until(lambda: sum(asked(started.run, "second").values()) > 30, started, "second is at work")
     for _ in range(times):
@@ -105,6 +107,7 @@ def test_ctrl_c_in_the_middle(begin: Begin, tmp_path: Path, times: int, containe
     assert after.root == run.root
     assert after.records["first", ENVIRONMENT, "Few"] == first
     assert (len(asked(after, "first")), twice(after, "first")) == (FEW, [])
+    tally(**cost(after, {"first": 0, "second": 1}, samples=2 * FEW + MANY))
     assert len(asked(after, "second")) == FEW + MANY
     assert len(twice(after, "second")) <= 1, "what was in flight"
     for name, before in kept.items():
@@ -113,7 +116,7 @@ def test_ctrl_c_in_the_middle(begin: Begin, tmp_path: Path, times: int, containe
 
 
 def test_a_container_that_is_killed_each_time_is_infra_in_the_end(
-    begin: Begin, tmp_path: Path, docker: Docker, containers: Containers
+    begin: Begin, tmp_path: Path, docker: Docker, containers: Containers, tally: Tally
 ) -> None:
     started = begin(slow(tmp_path, retries={"attempts": 2, "wait_seconds": 0.1}))
     kill_in_the_middle(docker, started, "m", (3, 6))
@@ -129,12 +132,13 @@ def test_a_container_that_is_killed_each_time_is_infra_in_the_end(
     assert len(answered(run, "m", "A")) == 4
     mended(tmp_path)
     after = resume(started.outputs)
+    tally(**cost(after, {"m": 2}, samples=6))
     assert len(asked(after, "m")) == 6
     assert len(twice(after, "m")) == 2, "what was in flight, each time"
     assert containers(run.root.name) == []
 
 
-def test_ctrl_c_while_it_waits_to_try_again(begin: Begin, tmp_path: Path, docker: Docker) -> None:
+def test_ctrl_c_while_it_waits_to_try_again(begin: Begin, tmp_path: Path, docker: Docker, tally: Tally) -> None:
     started = begin(slow(tmp_path, retries={"attempts": 3, "wait_seconds": 300}))
     kill_in_the_middle(docker, started, "m", (2,))
     log = of(started).root / "logs" / "run.log"
@@ -153,10 +157,11 @@ def test_ctrl_c_while_it_waits_to_try_again(begin: Begin, tmp_path: Path, docker
     assert record["status"] == "infra"
     mended(tmp_path)
     after = resume(started.outputs)
+    tally(**cost(after, {"m": 1}, samples=6))
     assert (len(asked(after, "m")), len(twice(after, "m"))) == (6, 1)
 
 
-def test_the_deadline_of_a_run(begin: Begin, tmp_path: Path, containers: Containers) -> None:
+def test_the_deadline_of_a_run(begin: Begin, tmp_path: Path, containers: Containers, tally: Tally) -> None:
     """What is at work then is stopped, what waits does not start, and neither is a failure."""
     started = begin(slow(tmp_path, many(tmp_path, 100), names=("a", "b")), "--deadline", "9s")
     said = started.end()
@@ -169,6 +174,7 @@ def test_the_deadline_of_a_run(begin: Begin, tmp_path: Path, containers: Contain
     assert containers(run.root.name) == []
     mended(tmp_path, "a", "b")
     after = resume(started.outputs)
+    tally(**cost(after, {"a": 1, "b": 0}, samples=200))
     assert (len(asked(after, "a")), len(asked(after, "b"))) == (100, 100)
     assert len(twice(after, "a")) <= 1
     assert twice(after, "b") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -119,24 +120,72 @@ def test_a_copy_of_the_project_elsewhere_uses_what_was_moved_there(tmp_path: Pat
     assert (report.code, report.json["problems"]) == (0, [])
 
 
+def harmed(folder: Path, lines: list[str], sample: str) -> None:
+    """A torn last line, a duplicated block, a foreign sample."""
+    alien = lines[0].replace(f'"id": "{sample}"', '"id": "alien"')
+    (folder / "predictions.jsonl").write_text("".join([*lines[:3], lines[0], lines[1], alien, lines[3][:30]]))
+
+
 @pytest.mark.fault
-def test_a_resumed_run_keeps_what_is_ok_and_repairs_what_was_harmed(tmp_path: Path, tally: Tally) -> None:
+def test_of_an_unfinished_run_only_what_was_harmed_is_asked_again(tmp_path: Path, tally: Tally) -> None:
+    """As a crash of the machine leaves it: nothing was judged yet."""
     first = run(tmp_path, "--limit", "4")
     (record,) = first.run.records.values()
     folder = first.run.root / record["stages"][0]["path"]
-    lines = (folder / "predictions.jsonl").read_text().splitlines(keepends=True)
-    # a torn last line, a duplicated block, a foreign sample
-    alien = lines[0].replace(f'"id": "{asked(first.run)[0]}"', '"id": "alien"')
-    (folder / "predictions.jsonl").write_text("".join([*lines[:3], lines[0], lines[1], alien, lines[3][:30]]))
-    report = matrix("report", "--output-root", str(tmp_path / "out"), "--json")
-    assert report.code == 1
-    assert "changed since it was judged" in report.json["problems"][0]
+    harmed(folder, (folder / "predictions.jsonl").read_text().splitlines(keepends=True), asked(first.run)[0])
+    for path in first.run.root.glob("m/**/result.json"):
+        path.unlink()
+    unjudged = {
+        "status": "infra",
+        "reason": "not finished",
+        "metrics": [],
+        "artefacts": {},
+        "finished": None,
+        "n": None,
+    }
+    (path,) = first.run.root.glob("records/*/*.json")
+    path.write_text(json.dumps(record | unjudged))
     again = matrix("resume", "--output-root", str(tmp_path / "out"), "--json")
     assert again.code == 0, again.err
     kept = [line["id"] for line in first.run.lines(str(folder / "predictions.jsonl"))]
     torn = 1
     tally(samples=4, lost=4 - len(set(kept)), twice=len(asked(first.run)) - 4 - torn)
     assert sorted(kept) == sorted(asked(first.run)[:4])
+
+
+@pytest.mark.fault
+def test_answers_changed_after_they_were_judged_give_no_number_and_are_asked_again(tmp_path: Path) -> None:
+    first = run(tmp_path, "--limit", "4")
+    (record,) = first.run.records.values()
+    folder = first.run.root / record["stages"][0]["path"]
+    judged = (folder / "predictions.jsonl").read_text()
+    harmed(folder, judged.splitlines(keepends=True), asked(first.run)[0])
+    report = matrix("report", "--output-root", str(tmp_path / "out"), "--json")
+    assert report.code == 1
+    assert "changed since it was judged" in report.json["problems"][0]
+    why = f"again: its files changed since they were judged in {first.run.root.name}"
+    assert plan(tmp_path, "--limit", "4") == [("run", 4, why)]
+    again = matrix("resume", "--output-root", str(tmp_path / "out"), "--json")
+    assert again.code == 0, again.err
+    assert len(asked(first.run)) == 8
+    assert (folder / "predictions.jsonl.changed").exists(), "set aside, not lost"
+    answers = [{**line, "seconds": 0} for line in first.run.lines(str(folder / "predictions.jsonl"))]
+    before = [{**json.loads(line), "seconds": 0} for line in judged.splitlines()]
+    assert answers == before
+
+
+def test_another_kind_of_benchmark_on_the_same_file_shares_nothing(tmp_path: Path) -> None:
+    """Type and dataset choose the prompts and the scorer: what one of them gave proves nothing for another."""
+    assert run(tmp_path, "--limit", "4").code == 0
+    path = tmp_path / "registry.yaml"
+    content = json.loads(path.read_text())
+    metric = {"id": "accuracy", "unit": "%", "max": 100}
+    content["benchmarks"]["A"] |= {"dataset": "GQA_TestDev_Balanced", "type": "exact", "metric": metric}
+    path.write_text(json.dumps(content))
+    words = ("--registry", str(path), "--output-root", str(tmp_path / "out"), "--limit", "4", "--plan", "--json")
+    (cell,) = matrix(*words).json["cells"]
+    assert (cell["status"], cell["generations"]) != ("reused", 0)
+    assert "benchmark dataset POPE → GQA_TestDev_Balanced, type yes_no → exact" in cell["why"]
 
 
 @pytest.mark.fault

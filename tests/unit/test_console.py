@@ -17,7 +17,6 @@ from orchestrator import console as door
 from orchestrator.console_board import Board
 from orchestrator.console_style import make_console
 from orchestrator.console_views import DoctorRow, PlanRow, PlanView, TableView, bytes_text, clock_text
-from orchestrator.errors import UsageError
 from orchestrator.executors.protocol import Status
 from orchestrator.layout import PROJECT
 from orchestrator.records_table import score_table
@@ -246,13 +245,6 @@ def test_samples_are_shown_whole_or_say_where_they_are() -> None:
     assert "sample s2 · unit g1 · not scored" in text
     assert "  error      OOM in infer" in text
     assert screen.lines()[-2:] == ["a note", "2 of 30 samples"]
-
-
-def test_errors_go_to_standard_error_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
-    door.print_error(UsageError("no such model\x1b[2J", "and\nanother"))
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err == "error: no such model\\x1b[2J\nerror: and another\n"
 
 
 def test_json_is_json_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,6 +71,7 @@ def test_without_an_error_file(tmp_path: Path, end: Ended, status: Status, reaso
     outcome = ended(tmp_path, end, said="words\n")
     assert (outcome.status, outcome.reason, outcome.stage) == (status, reason, "")
     assert (outcome.where == "") is (status is Status.OK)
+    assert ended(tmp_path, end).where == ""  # an empty log shows nothing
 
 
 @pytest.mark.parametrize(

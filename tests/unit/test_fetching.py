@@ -14,8 +14,9 @@ from orchestrator.errors import UsageError
 from orchestrator.executors.fake import FakeExecutor
 from orchestrator.executors.protocol import Job, Log, Needs, Outcome, Status, Stop
 from orchestrator.fetch_files import FailureKind, FetchedItem, FetchFailure, FetchFile, FetchRepo, FetchResult, FetchUrl
+from orchestrator.fetch_only import last_line
 from orchestrator.fetch_plan import FetchPlan, fetchable, missing_lines, plan_fetch
-from orchestrator.fetching import Fetching, network_settings, read_result
+from orchestrator.fetching import Fetching, network_settings, not_tried, read_result
 from orchestrator.layout import ProjectLayout, RunLayout
 from orchestrator.located import Located, Wanted
 from orchestrator.lock_files import open_lock, try_flock
@@ -210,8 +211,28 @@ def test_a_stop_ends_it_and_is_no_failure_that_waiting_mends(tmp_path: Path) -> 
     node, stop = Node(tmp_path), Stop()
     stop.set()
     problems = node.fetch(plan("tf-1"), stop=stop)
-    assert all("interrupted" in line for line in problems.values())
+    assert problems == {name: not_tried(name) for name in ("o/open@main", "POPE.tsv", "o/gated@main")}
     assert node.asked == []
+
+
+def test_what_a_stop_came_before_was_not_tried(tmp_path: Path) -> None:
+    node, stop = Node(tmp_path), Stop()
+
+    skipped = Outcome(status=Status.SKIPPED, reason="interrupted")
+    node.executor = FakeExecutor(script={"fetch@tf-1": (skipped,)}, work=lambda job, needs, log: stop.set())
+    assert node.fetch(plan("tf-1"), stop=stop) == {
+        "o/open@main": "o/open@main: not fetched: skipped: interrupted",
+        "POPE.tsv": not_tried("POPE.tsv"),
+        "o/gated@main": not_tried("o/gated@main"),
+    }
+    assert len(node.executor.calls) == 1
+
+
+def test_the_last_line_of_a_fetch_says_what_to_type_where_something_is_left() -> None:
+    command = "python run_matrix.py --fetch-only"
+    assert last_line(3, 0, command, stopped=False) == "3 fetched, 0 not; what else it needs was here"
+    assert last_line(1, 2, command, stopped=True).endswith(f". Stopped; to go on type: {command}")
+    assert last_line(1, 2, command, stopped=False).endswith(f"Mend what FAILED names, then type: {command}")
 
 
 def test_a_second_run_waits_until_the_first_has_fetched(tmp_path: Path) -> None:

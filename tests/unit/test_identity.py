@@ -14,14 +14,16 @@ PARTS = {
     "adapter": "hf 1",
     "model": '{"content":"m"}',
     "data": "d" * 64,
+    "benchmark": '{"type":"yes_no"}',
     "generation": '{"max_new_tokens":8}',
     "scorer": "kit 1",
     "judge": "exact_matching",
+    "scoring": '{"group_by":null}',
     "samples": "s" * 64,
 }
 
 
-@pytest.mark.parametrize("name", ["environment", "adapter", "model", "data", "generation"])
+@pytest.mark.parametrize("name", ["environment", "adapter", "model", "data", "benchmark", "generation"])
 def test_every_part_of_a_prediction_counts(name: str) -> None:
     other = PARTS | {name: "other"}
     assert prediction_identity(other) not in (None, prediction_identity(PARTS))
@@ -29,7 +31,7 @@ def test_every_part_of_a_prediction_counts(name: str) -> None:
     assert prediction_identity({k: v for k, v in PARTS.items() if k != name}) is None
 
 
-@pytest.mark.parametrize("name", ["scorer", "judge", "samples"])
+@pytest.mark.parametrize("name", ["scorer", "judge", "scoring", "samples"])
 def test_what_scores_counts_for_the_score_alone(name: str) -> None:
     other = PARTS | {name: "other"}
     assert prediction_identity(other) == prediction_identity(PARTS)

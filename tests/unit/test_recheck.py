@@ -160,7 +160,7 @@ def test_files_that_were_exchanged_with_their_hashes_are_judged_anew(run: RunLay
 
 
 def test_a_number_within_a_tolerance_is_proven_with_its_bounds(tmp_path: Path) -> None:
-    run = a_run(tmp_path, [record(metrics=[metric(75.0, n=8)], n_failed=2)])
+    run = a_run(tmp_path, [record(metrics=[metric(75.0, n=8)], n_failed=2, max_failed_samples=20)])
     (made,) = checked_records(run)
     assert (made.status, made.n, made.n_expected, made.n_failed) == (Status.OK, 8, 10, 2)
     assert (made.metrics[0].bound_low, made.metrics[0].bound_high) == (60.0, 80.0)
@@ -181,3 +181,11 @@ def test_what_is_not_ok_is_left_as_it_is_but_never_has_a_number(run: RunLayout) 
     assert recheck(run, failed) is failed
     stray = failed.model_copy(update={"metrics": [metric(80.0)], "n": 10})
     assert recheck(run, stray) == failed
+
+
+def test_the_tolerance_of_the_record_counts(tmp_path: Path) -> None:
+    """Two of ten failed: a number where twenty per cent were tolerated, none where that was not."""
+    run = a_run(tmp_path, [record(metrics=[metric(75.0, n=8)], n_failed=2, max_failed_samples=20)])
+    (made,) = read_records(run)
+    strict = recheck(run, made.model_copy(update={"max_failed_samples": 10}))
+    assert (strict.status, strict.metrics) == (Status.INVALID, [])

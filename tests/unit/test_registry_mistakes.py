@@ -180,8 +180,8 @@ ONE_MISTAKE = {
         "7: run.cell_timeout_minutes: 90 is longer than timeout_minutes (60) and never comes to pass",
     ),
     "a stall that is never noticed": (
-        GOOD + "run: {stall_minutes: 90, cell_timeout_minutes: 60}\n",
-        "7: run.stall_minutes: 90 is longer than cell_timeout_minutes (60) and never comes to pass",
+        GOOD + "run: {stall_minutes: 90, timeout_minutes: 60}\n",
+        "7: run.stall_minutes: 90 is longer than timeout_minutes (60) and never comes to pass",
     ),
     "a first wait beyond the longest": (
         GOOD + "run: {retries: {wait_seconds: 400}}\n",

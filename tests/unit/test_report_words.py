@@ -85,7 +85,10 @@ def test_a_cell_that_failed_says_how_often_it_was_tried() -> None:
 
 def test_bounds_in_words() -> None:
     made = metric(60.0, bound_low=57.0, bound_high=63.25)
-    assert bounds_text(record(metrics=[made], n_failed=2)) == "57–63.2 if the 2 failed were wrong/right"
+    assert (
+        bounds_text(record(metrics=[made], n_failed=2, max_failed_samples=20))
+        == "57–63.2 if the 2 failed were wrong/right"
+    )
     share = metric(0.5, max=1, bound_low=0.45, bound_high=0.55, higher_is_better=False)
     assert bounds_text(record(metrics=[share], n_failed=1)) == "0.450–0.550 if the failed one was right/wrong"
 
@@ -96,7 +99,7 @@ def run(tmp_path: Path) -> RunLayout:
     return a_run(
         tmp_path,
         [
-            record("a", metrics=[metric(75.0, n=8)], n_failed=2, fresh=True),
+            record("a", metrics=[metric(75.0, n=8)], n_failed=2, max_failed_samples=20, fresh=True),
             record("b", answered=MIXED),
             record("c", reused=OLD, n_unparsed=1),
             record("d", reused=OLD, attempts=tried),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lockstep_runner.contract import digest_of
@@ -269,6 +271,44 @@ def test_a_signal_during_the_load_ends_it(place: House) -> None:
     place.model.load_calls = signals(signal.SIGTERM, "")
     assert place.run(infer()) == 143
     assert place.json("error.json")["phase"] == "load"
+
+
+WRAPPED = {
+    "error": RuntimeError("Error calling __set_name__ on 'Field' instance 'x' in 'Config'"),
+    "memory": MemoryError(),
+    "answer": None,  # caught without a word
+}
+
+
+@pytest.mark.parametrize("how", WRAPPED)
+@pytest.mark.parametrize("place_of", ["load", "answer", "data", "scorer"])
+def test_a_stop_that_other_code_makes_something_else_of_is_a_stop(
+    place: House, monkeypatch: pytest.MonkeyPatch, how: str, place_of: str
+) -> None:
+    def swallows(*given: Any) -> Any:
+        try:
+            signals(signal.SIGTERM, "")()
+        except BaseException as error:
+            if made := WRAPPED[how]:
+                raise made from error
+        return originals[place_of](*given) if place_of in originals else "made of a stop"
+
+    originals: dict[str, Callable[..., Any]] = {"data": place.open, "scorer": place.evaluate}
+    if place_of == "load":
+        place.model.load_calls = swallows
+    elif place_of == "answer":
+        place.model.answers["s2"] = swallows
+    else:
+        module, name = {"data": ("benchmark", "open_benchmark"), "scorer": ("scoring", "evaluate")}[place_of]
+        monkeypatch.setattr(f"lockstep_runner.{module}.{name}", swallows)
+    assert place.run(infer(), evaluate()) == 143
+    said = place.json("error.json")
+    assert (said["kind"], said["message"]) == ("interrupted", "stopped by SIGTERM")
+    assert (place.out / "B/infer/result.json").exists() is (place_of == "scorer")
+    assert not (place.out / "B/evaluate/result.json").exists()
+    path = place.out / "B/infer/predictions.jsonl"
+    asked = {"load": 0, "answer": 2, "data": 0, "scorer": 4}[place_of]
+    assert len(path.read_text().splitlines() if path.exists() else []) == asked
 
 
 def test_an_index_says_what_is_in_the_file(place: House, monkeypatch: pytest.MonkeyPatch) -> None:

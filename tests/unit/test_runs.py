@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,24 @@ def made(outputs: Path, at: datetime = NOON) -> str:
 
 def test_ids_are_times_with_a_suffix_where_needed(tmp_path: Path) -> None:
     assert [made(tmp_path) for _ in range(3)] == ["20261121-120000", "20261121-120000-2", "20261121-120000-3"]
+
+
+def test_runs_of_one_second_have_ids_of_their_own_wherever_they_are_kept(tmp_path: Path) -> None:
+    """The containers of two would be taken for each other's; cron starts many in one second."""
+    ids = tmp_path / "ids"
+    old = ids / "20261119-120000"
+    ids.mkdir()
+    old.touch()
+    os.utime(old, (0, 0))
+    made = [new_run(tmp_path / name, NOON, ids=ids).root for name in ("a", "b", "a")]
+    assert [str(root.relative_to(tmp_path)) for root in made] == [
+        "a/20261121-120000",
+        "b/20261121-120000-2",
+        "a/20261121-120000-3",
+    ]
+    assert not old.exists()
+    (tmp_path / "file").touch()  # a cache that cannot be written keeps nobody from running
+    assert new_run(tmp_path / "c", NOON, ids=tmp_path / "file" / "ids").root.name == "20261121-120000"
 
 
 def test_any_unique_start_finds_a_run(tmp_path: Path) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from base64 import b64encode
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from orchestrator import doctor
 from orchestrator.doctor import examine
 from orchestrator.errors import UsageError
+from orchestrator.executors.container_config import EngineFacts
+from orchestrator.executors.container_engine import Engine
 from orchestrator.layout import PROJECT, ProjectLayout
 from orchestrator.registry.load import load
 from orchestrator.runlog import Redaction
@@ -114,3 +118,17 @@ def test_doctor_shows_what_fetching_goes_through_and_no_password(tmp_path: Path)
     assert "FETCH_NETWORK=host" in rows["proxy"].remedy
     assert (rows["hub"].state, rows["site's CA"].state) == ("ok", "missing")
     assert "proxy for http" not in rows
+
+
+def test_doctor_says_which_limits_an_engine_does_not_keep() -> None:
+    closed: list[bool] = []
+    api = SimpleNamespace(close=lambda: closed.append(True))
+    facts = EngineFacts(kind="podman", version=(4, 3), rootless=True, unlimited="without root on cgroups v1")
+    engine, limits = doctor._answering(Engine(api=api, facts=facts, address="unix:///run/podman.sock"))
+    assert (engine.what, engine.state, engine.found) == ("podman", "ok", "podman 4.3 at unix:///run/podman.sock")
+    assert (limits.what, limits.state) == ("limits of podman", "warn")
+    assert limits.found == "none are kept of memory and of processes: podman without root on cgroups v1"
+    assert "no memory_gb" in limits.remedy
+    assert closed == [True]
+    (fine,) = doctor._answering(Engine(api=api, facts=EngineFacts(kind="docker", version=(20, 10)), address="x"))
+    assert (fine.what, fine.state) == ("engine", "ok")

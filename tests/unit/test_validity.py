@@ -110,7 +110,7 @@ def test_predictions_must_be_the_expected_samples(job: JobFolder, name: str) -> 
     status, reason, where = harmed(job, harm)
     assert status == "invalid"
     assert reason.startswith(says)
-    assert where == f"{INFER}/predictions.jsonl:{line}"
+    assert where == f"{INFER}/{'result.json' if name == 'gone' else 'predictions.jsonl'}:{line}"
 
 
 RESULTS: dict[str, tuple[dict[str, object], str]] = {
@@ -264,9 +264,29 @@ def test_out_of_memory_is_its_own_status(job: JobFolder) -> None:
 def test_without_a_result_the_jobs_end_is_the_cells(job: JobFolder, status: Status) -> None:
     (job.infer / "result.json").unlink()
     (job.out / "error.json").write_text("{}")
-    result = judge_cell(job.evidence(Outcome(status=status, reason="what the host saw", where="logs/x.log:9")))
-    assert (result.status, result.where) == (status, "logs/x.log:9")
+    result = judge_cell(
+        job.evidence(Outcome(status=status, reason="what the host saw", where="logs/llava@tf-4.37.log:2"))
+    )
+    assert (result.status, result.where) == (status, "logs/llava@tf-4.37.log:2")
     assert result.reason == "what the host saw (10 of 10 samples answered)"
+
+
+@pytest.mark.parametrize("status", [Status.SKIPPED, Status.INFRA, Status.FAILED])
+@pytest.mark.parametrize("log", [None, b""])
+@pytest.mark.parametrize("where", ["", "logs/gone.log:9"])
+def test_nobody_is_sent_to_a_file_that_is_not_there(
+    job: JobFolder, status: Status, log: bytes | None, where: str
+) -> None:
+    (job.infer / "result.json").unlink()
+    job.log.unlink() if log is None else job.log.write_bytes(log)
+    result = judge_cell(job.evidence(Outcome(status=status, reason="not started", where=where)))
+    assert (result.status, result.where) == (status, "")
+
+
+def test_a_job_that_never_started_is_not_explained_by_an_earlier_start(job: JobFolder) -> None:
+    (job.infer / "result.json").unlink()
+    assert judge_cell(job.evidence(Outcome(status=Status.SKIPPED, reason="held"))).where == ""
+    assert judge_cell(job.evidence(Outcome(status=Status.INFRA, reason="lost"))).where == "logs/llava@tf-4.37.log:3"
 
 
 def test_a_cell_that_was_finished_stands_though_its_job_ended_badly(job: JobFolder) -> None:

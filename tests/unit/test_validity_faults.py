@@ -92,7 +92,7 @@ CONDITIONS: dict[str, tuple[Callable[[JobFolder], object], str, str]] = {
     "gone": (
         lambda job: (job.infer / "conditions.json").unlink(),
         "conditions.json: missing, so nothing says where and how these answers were made",
-        "conditions.json:1",
+        "result.json:1",  # counts on it
     ),
     "torn": (lambda job: _write(job.infer / "conditions.json", '{"0a1'), "conditions.json: Invalid JSON", ""),
     "no conditions": (

@@ -135,7 +135,15 @@ def test_what_was_killed_says_how_to_go_on_and_what_it_was_at(run: RunLayout) ->
     (found,), problems = runs_in(run.root.parent)
     assert (found.state, problems) == ("died", [])
     assert found.hint == f"python run_matrix.py resume 20261121-0200 --output-root {run.root.parent}"
-    assert "did not end: it was killed" in shown(run)
+    text = shown(run)
+    assert "did not end (killed, or it broke off)" in text
+    cancel = f"python run_matrix.py cancel 20261121-0200 --output-root {run.root.parent}"
+    assert f"its container may still be at work: resume attaches, cancel stops it: {cancel}" in text
+    live.event(Finished(planned=one, outcome=OK))
+    kill(run)
+    text = shown(run)
+    assert f"go on: {found.hint}" in text
+    assert "its container may" not in text  # each job of it had its end
 
 
 def test_another_machines_run_is_not_judged(run: RunLayout) -> None:

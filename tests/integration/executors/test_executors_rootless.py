@@ -20,7 +20,7 @@ from orchestrator.layout import PROJECT
 pytestmark = [pytest.mark.engine, pytest.mark.heavy]
 
 HERE = Path(__file__).parent.relative_to(PROJECT)
-TESTS = [str(HERE / f"test_executors{name}.py") for name in ("", "_adopt", "_container", "_escape")]
+TESTS = [str(HERE / f"test_executors{name}.py") for name in ("", "_adopt", "_container", "_escape", "_podman")]
 PROGRAMS = ("podman", "newuidmap", "useradd", "userdel", "setpriv")
 
 
