@@ -135,7 +135,7 @@ def test_of_an_unfinished_run_only_what_was_harmed_is_asked_again(tmp_path: Path
     harmed(folder, (folder / "predictions.jsonl").read_text().splitlines(keepends=True), asked(first.run)[0])
     for path in first.run.root.glob("m/**/result.json"):
         path.unlink()
-    unjudged = {
+    unjudged: dict[str, Any] = {
         "status": "infra",
         "reason": "not finished",
         "metrics": [],
