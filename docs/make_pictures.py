@@ -12,12 +12,12 @@ sys.path.insert(0, str(PROJECT))
 from rich.console import Console  # noqa: E402
 from rich.markdown import Markdown  # noqa: E402
 
-from orchestrator import report  # noqa: E402
-from orchestrator.console_scores import print_scores  # noqa: E402
-from orchestrator.display import report_files  # noqa: E402
-from orchestrator.record_files import read_run  # noqa: E402
-from orchestrator.records_table import score_table  # noqa: E402
-from orchestrator.runs import find_run  # noqa: E402
+from orchestrator.records.files import read_run  # noqa: E402
+from orchestrator.reports import report  # noqa: E402
+from orchestrator.reports.table import score_table  # noqa: E402
+from orchestrator.runs.folders import find_run  # noqa: E402
+from orchestrator.terminal.display import report_files  # noqa: E402
+from orchestrator.terminal.scores import print_scores  # noqa: E402
 
 WIDTH = 110
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from orchestrator.console_views import DoctorRow
 from orchestrator.errors import LockstepError
-from orchestrator.inputs import data_root, hub_cache
+from orchestrator.inputs.weights import data_root, hub_cache
 from orchestrator.layout import ProjectLayout
 from orchestrator.registry.load import Registry
 from orchestrator.settings import without_credentials
+from orchestrator.terminal.views import DoctorRow
 
 if TYPE_CHECKING:
     from orchestrator.executors.container_engine import Engine
@@ -114,7 +114,7 @@ def _disk(layout: ProjectLayout) -> Iterator[DoctorRow]:
 
 
 def _gpus(registry: Registry, environ: Mapping[str, str]) -> Iterator[DoctorRow]:
-    from orchestrator.gpus import inventory, unsuited
+    from orchestrator.scheduling.gpus import inventory, unsuited
 
     found = inventory(environ=environ)
     if not found:

@@ -1,7 +1,7 @@
 """`schemas/*.json`: JSON Schemas of every file that crosses an edge, generated from the pydantic models.
 
 An editor picks up registry.schema.json from a registry's first line; the others are for programs that read records.
-Beside them lies versions.json, which is not of a model: orchestrator/versions_lint.py.
+Beside them lies versions.json, which is not of a model: orchestrator/planning/versions_lint.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from orchestrator import fetch_files, job
+from orchestrator import job
+from orchestrator.fetch import files as fetch_files
 from orchestrator.layout import PROJECT
 from orchestrator.registry.schema import RegistryFile
 

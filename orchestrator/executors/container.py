@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from orchestrator.claims.process import this_process
 from orchestrator.errors import Unavailable
 from orchestrator.executors.border import exchanged
 from orchestrator.executors.container_config import FETCH_NETWORK, LABEL, Config, configure, labels, run_as, unkept
@@ -33,7 +34,6 @@ from orchestrator.executors.private import memory, secret_files, sweep
 from orchestrator.executors.protocol import Job, Log, Needs, Outcome, Status, Stop
 from orchestrator.executors.pulse import Pulse
 from orchestrator.layout import slug
-from orchestrator.process import this_process
 
 RUNNER = ("/opt/venv/bin/python", "-m", "lockstep_runner")
 GRACE_SECONDS = 10

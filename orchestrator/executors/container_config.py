@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator.claims.process import Process
 from orchestrator.executors.protocol import Job, Needs
 from orchestrator.executors.surroundings import SECRETS, variables
-from orchestrator.process import Process
 
 ROOT = "/lockstep"
 UNPRIVILEGED = 10001  # uid and gid inside, where the caller is root

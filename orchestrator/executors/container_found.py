@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from orchestrator.claims.process import Life, Process, this_process
 from orchestrator.executors.container_config import LABEL, OWNER
 from orchestrator.executors.container_engine import Engine, NotFound, labelled
-from orchestrator.process import Life, Process, this_process
 
 _NOTHING = ("created", "configured", "initialized", "removing", "dead")  # never started, or as good as gone
 _ENDED = ("exited", "stopped")

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from orchestrator.executors.protocol import Log
-from orchestrator.runlog import Redaction
+from orchestrator.runs.log import Redaction
 
 LOG_LIMIT = 64 * 2**20  # characters of one job that reach its log
 LINE_LIMIT = 64 * 2**10

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.process import Life, Process, this_process
+from orchestrator.claims.process import Life, Process, this_process
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _FOLDER_NAME = re.compile(r"lockstep-(?P<kind>[a-z-]+)-(?P<pid>\d+)-(?P<start>\d*)-(?P<boot>[0-9a-f-]*)-\w+")

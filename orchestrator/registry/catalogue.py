@@ -27,7 +27,7 @@ class Catalogue:
 
 
 def catalogue(registry: Registry) -> Catalogue:
-    """The whole registry; a caller that wants a part of it chooses with `orchestrator.matrix.select`."""
+    """The whole registry; a caller that wants a part of it chooses with `orchestrator.planning.matrix.select`."""
     return Catalogue(
         models=[_model(name, entry) for name, entry in registry.models.items()],
         benchmarks=[_benchmark(name, entry) for name, entry in registry.benchmarks.items()],

@@ -8,17 +8,17 @@ import shlex
 import sys
 from contextlib import ExitStack
 
-from orchestrator.again import Again, equal_answers, prepare
 from orchestrator.errors import EnvironmentUnavailable, Exit, Unavailable, worst
 from orchestrator.executors.container_config import UNPRIVILEGED
 from orchestrator.executors.protocol import Executor, Job, Needs, Status
-from orchestrator.going import exit_of
-from orchestrator.jobs import write_job
-from orchestrator.needs import planned_job
-from orchestrator.runs import find_run
-from orchestrator.schedule import Schedule
+from orchestrator.planning.jobs import write_job
+from orchestrator.runs.again import Again, equal_answers, prepare
+from orchestrator.runs.folders import find_run
+from orchestrator.runs.going import exit_of
+from orchestrator.runs.signals import stopped_by_signals
+from orchestrator.scheduling.needs import planned_job
+from orchestrator.scheduling.schedule import Schedule
 from orchestrator.settings import project_path, settings
-from orchestrator.signals import stopped_by_signals
 from orchestrator.verbs.reading import find_record
 
 

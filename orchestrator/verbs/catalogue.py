@@ -6,10 +6,10 @@ import argparse
 import sys
 from dataclasses import asdict
 
-from orchestrator import console
-from orchestrator.console_views import TableView
 from orchestrator.errors import Exit
 from orchestrator.settings import project_path
+from orchestrator.terminal import console
+from orchestrator.terminal.views import TableView
 
 # On a terminal: what one chooses by. `--json` has the rest.
 _SHOWN = {
@@ -48,7 +48,7 @@ def registry(arguments: argparse.Namespace) -> int:
 def schemas(arguments: argparse.Namespace) -> int:
     """Write schemas/ from the models and the runner's code, or fail where a file is stale or a change was not said."""
     from orchestrator import schemas as making
-    from orchestrator import versions_lint
+    from orchestrator.planning import versions_lint
 
     if arguments.check:
         problems = [*making.check(), *versions_lint.check()]

@@ -6,10 +6,10 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from orchestrator import console
 from orchestrator.errors import Exit, UsageError, did_you_mean
 from orchestrator.layout import ProjectLayout
 from orchestrator.settings import project_path, settings
+from orchestrator.terminal import console
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,8 +49,8 @@ def images(arguments: argparse.Namespace) -> int:
 
 def _remember(registry: Registry, built: Mapping[str, ImageInfo | None], layout: ProjectLayout) -> None:
     """What is inside them, so that a plan knows without asking the engine."""
-    from orchestrator.digests import Digests
-    from orchestrator.identity import FileHashes
+    from orchestrator.planning.digests import Digests
+    from orchestrator.planning.identity import FileHashes
 
     read = {name: image.environment_digest for name, image in built.items() if image}
     Digests(layout, FileHashes(layout.hashes)).remember("docker", registry, read)
@@ -119,7 +119,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 def clean(arguments: argparse.Namespace) -> int:
     """List what runs of this project left when they were killed, and remove it with --yes; what is kept says why."""
-    from orchestrator.leftovers import find_leftovers, open_engine, remove_leftover
+    from orchestrator.runs.leftovers import find_leftovers, open_engine, remove_leftover
 
     engine = open_engine(arguments.executor)
     found = find_leftovers(engine, project_path(arguments.output_root))

@@ -5,20 +5,20 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from orchestrator import console
 from orchestrator.errors import Exit, UsageError, did_you_mean
 from orchestrator.layout import RunLayout
-from orchestrator.record_files import read_records, read_run
-from orchestrator.records import Record
-from orchestrator.runs import find_run
+from orchestrator.records.files import read_records, read_run
+from orchestrator.records.record import Record
+from orchestrator.runs.folders import find_run
 from orchestrator.settings import project_path
+from orchestrator.terminal import console
 
 
 def report(arguments: argparse.Namespace) -> int:
     """Rebuild a run's report from its records; a number whose proof is gone is said and not shown."""
-    from orchestrator import report as making
-    from orchestrator.display import report_files
-    from orchestrator.records_table import score_table
+    from orchestrator.reports import report as making
+    from orchestrator.reports.table import score_table
+    from orchestrator.terminal.display import report_files
 
     run = find_run(project_path(arguments.output_root), arguments.run)
     paths = making.build(run)
@@ -35,8 +35,8 @@ def report(arguments: argparse.Namespace) -> int:
 
 def show(arguments: argparse.Namespace) -> int:
     """A cell's samples; where its number has no proof any more, that comes first."""
-    from orchestrator.recheck import recheck
-    from orchestrator.samples import samples_of
+    from orchestrator.records.samples import samples_of
+    from orchestrator.validity.recheck import recheck
 
     run = find_run(project_path(arguments.output_root), arguments.run)
     stored = find_record(run, arguments.model, arguments.benchmark, arguments.environment)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from orchestrator.errors import Unavailable, UsageError, worst
 from orchestrator.layout import RunLayout
-from orchestrator.runs import find_run
-from orchestrator.session import Request, Session, open_session
+from orchestrator.planning.session import Request, Session, open_session
+from orchestrator.runs.folders import find_run
 from orchestrator.settings import project_path, settings
 
 
@@ -50,13 +50,13 @@ def plan(arguments: argparse.Namespace) -> int:
     session = open_session(request_of(arguments), environ)
     made = session.plan(session.known_indexes())
     if arguments.json:
-        from orchestrator.console import print_json
-        from orchestrator.planview import as_json
+        from orchestrator.terminal.console import print_json
+        from orchestrator.terminal.planview import as_json
 
         print_json(as_json(session, made))
     else:
-        from orchestrator.console import print_plan
-        from orchestrator.planview import view
+        from orchestrator.terminal.console import print_plan
+        from orchestrator.terminal.planview import view
 
         print_plan(view(session, made))
     return int(worst(made.codes()))
@@ -72,13 +72,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _fetch_only(arguments: argparse.Namespace) -> int:
-    from orchestrator.fetch_only import fetch_only
+    from orchestrator.fetch.only import fetch_only
 
     if arguments.offline:
         raise UsageError("--fetch-only fetches and --offline fetches nothing: leave one of them out")
     code, shown = fetch_only(open_session(request_of(arguments), settings()))
     if arguments.json:
-        from orchestrator.console import print_json
+        from orchestrator.terminal.console import print_json
 
         print_json(shown)
     return int(code)
@@ -86,7 +86,7 @@ def _fetch_only(arguments: argparse.Namespace) -> int:
 
 def resume(arguments: argparse.Namespace) -> int:
     """Go on with a run that ended before all its cells did."""
-    from orchestrator.resume import reopen
+    from orchestrator.runs.resume import reopen
 
     outputs = project_path(arguments.output_root)
     run = find_run(outputs, arguments.run)
@@ -99,7 +99,7 @@ def resume(arguments: argparse.Namespace) -> int:
 
 
 def _run(session: Session, arguments: argparse.Namespace, *, resumed: RunLayout | None = None) -> int:
-    from orchestrator.run import run_matrix
+    from orchestrator.runs.run import run_matrix
 
     try:
         return int(run_matrix(session, as_json=arguments.json, resumed=resumed))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from orchestrator import console
+from orchestrator.claims.process import Life, terminate
 from orchestrator.errors import Exit, Unavailable
 from orchestrator.layout import RunLayout
-from orchestrator.live import LiveRun, process_of, read_live
-from orchestrator.process import Life, terminate
-from orchestrator.runs import find_run
+from orchestrator.runs.folders import find_run
+from orchestrator.runs.live import LiveRun, process_of, read_live
+from orchestrator.runs.watching import RunView, command, follow, logs_of, over, runs_in, view_run
 from orchestrator.settings import project_path
-from orchestrator.watching import RunView, command, follow, logs_of, over, runs_in, view_run
+from orchestrator.terminal import console
 
 _DIED_SHOWN = 3  # of the runs that were killed, the newest: nobody has to resume them
 
@@ -31,7 +31,7 @@ def status(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.print_json({"runs": [asdict(view) for view in views], "problems": problems})
         return int(Exit.OK)
-    from orchestrator.console_status import print_runs
+    from orchestrator.terminal.status import print_runs
 
     older = [view for view in views if view.state == "died"][:-_DIED_SHOWN]
     print_runs([view for view in views if view not in older], whole=arguments.run is not None)
@@ -46,7 +46,7 @@ def status(arguments: argparse.Namespace) -> int:
 
 def logs(arguments: argparse.Namespace) -> int:
     """What a model's jobs printed; with -f what they print, until they have ended."""
-    from orchestrator.console_status import print_log_line
+    from orchestrator.terminal.status import print_log_line
 
     run = find_run(project_path(arguments.output_root), arguments.run)
     found = logs_of(run, arguments.model, arguments.environment)
@@ -111,8 +111,8 @@ def _stop(run: RunLayout, live: LiveRun) -> None:
 
 def _remove_what_is_left(run: RunLayout) -> None:
     """Containers by their labels. An orchestrator without an engine leaves none."""
-    from orchestrator.leftovers import open_engine, stop_run
-    from orchestrator.record_files import read_run
+    from orchestrator.records.files import read_run
+    from orchestrator.runs.leftovers import open_engine, stop_run
 
     file = read_run(run)
     if file is None or file.executor not in ("docker", "podman"):

@@ -59,6 +59,6 @@ def conditions_now(job: Job, adapter: Adapter) -> dict[str, Any]:
 
 
 def key_of(conditions: dict[str, Any]) -> str:
-    """The first 12 hex digits of the SHA-256 over canonical JSON (orchestrator/identity.py has the same)."""
+    """The first 12 hex digits of the SHA-256 over canonical JSON (orchestrator/planning/identity.py has the same)."""
     text = json.dumps(conditions, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_DIGITS]

@@ -2,7 +2,7 @@
 
 Both have the same columns and rows, and nothing that a model or a file is called is run by a spreadsheet: in the workbook
 text is text, in the csv what would begin a formula stands behind a `'`, as in the orchestrator's results.csv
-(orchestrator/report_rows.py has the same rule). Text longer than a cell of the workbook holds is cut there, and says so.
+(orchestrator/reports/rows.py has the same rule). Text longer than a cell of the workbook holds is cut there, and says so.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ COLUMNS = (
     *("higher_is_better", "primary", "n", "n_rows", "n_units", "n_failed", "n_unparsed", "judge", "scorer"),
     *("load_seconds", "infer_seconds", "seconds", "peak_memory_gb", "device"),
 )
-# what a spreadsheet runs, and the protection itself; orchestrator/report_rows.py says why
+# what a spreadsheet runs, and the protection itself; orchestrator/reports/rows.py says why
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
 _INNER = re.compile(r"([;\t\n])(?=[=+\-@＝＋－＠'])")
-_UNSAFE = re.compile(  # as orchestrator/visible.py
+_UNSAFE = re.compile(  # as orchestrator/terminal/visible.py
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )
 _CELL = 32767  # characters, Excel's own limit; its writers cut longer text without a word

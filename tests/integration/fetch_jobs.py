@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.fetch_files import FetchedItem, FetchFile, FetchRepo, FetchResult, FetchUrl, Marker
+from orchestrator.fetch.files import FetchedItem, FetchFile, FetchRepo, FetchResult, FetchUrl, Marker
 from orchestrator.layout import PROJECT
 from tests.hub_server import HubServer
 

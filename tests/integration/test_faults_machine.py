@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.claims import Claim, claim, gpu_lock, identity_lock, make_mark
+from orchestrator.claims.claims import Claim, claim, gpu_lock, identity_lock, make_mark
 from orchestrator.layout import PROJECT
 from tests.conftest import Tally
 from tests.fixtures import faulty_model

@@ -12,10 +12,10 @@ from orchestrator.executors.container import ContainerExecutor
 from orchestrator.executors.container_engine import connect
 from orchestrator.executors.protocol import Job, Mount, Needs, Status, Stop
 from orchestrator.executors.venv_tree import linked
-from orchestrator.identity import FileHashes
 from orchestrator.images import require
-from orchestrator.inputs import locate_model
+from orchestrator.inputs.weights import locate_model
 from orchestrator.layout import PROJECT, ProjectLayout
+from orchestrator.planning.identity import FileHashes
 from orchestrator.registry.load import load
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

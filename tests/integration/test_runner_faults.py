@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.job import Conditions, Failure, ModelSpec
 from orchestrator.layout import ProjectLayout
-from orchestrator.versions import adapter_version, scorer_name
+from orchestrator.planning.versions import adapter_version, scorer_name
 from tests.conftest import Tally
 from tests.fixtures import faulty_model
 from tests.integration.command import mounted

@@ -13,7 +13,6 @@ from typing import Any
 
 from orchestrator.executors.fake import FakeExecutor
 from orchestrator.executors.protocol import Job, Log, Mount, Needs, Outcome, Status, Stop
-from orchestrator.identity import samples_sha256
 from orchestrator.job import (
     BenchmarkSpec,
     EvaluateStage,
@@ -25,7 +24,8 @@ from orchestrator.job import (
     ModelSpec,
     Stage,
 )
-from orchestrator.versions import adapter_version, scorer_name
+from orchestrator.planning.identity import samples_sha256
+from orchestrator.planning.versions import adapter_version, scorer_name
 
 DIGEST = "sha256:{}"
 SAMPLES = ["s0", "s1", "s2"]

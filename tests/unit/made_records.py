@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.executors.protocol import Outcome, Status
-from orchestrator.identity import samples_sha256
 from orchestrator.job import MetricSpec, Versions
 from orchestrator.layout import RunLayout, slug
-from orchestrator.recheck import artefacts_of
-from orchestrator.record_files import read_records, write_record, write_run
-from orchestrator.records import Identity, Record, RecordMetric, RunFile, StageRef
-from orchestrator.stats import proportion_interval
-from orchestrator.validity import CellEvidence, StageEvidence
+from orchestrator.planning.identity import samples_sha256
+from orchestrator.records.files import read_records, write_record, write_run
+from orchestrator.records.record import Identity, Record, RecordMetric, RunFile, StageRef
+from orchestrator.validity.judge import CellEvidence, StageEvidence
+from orchestrator.validity.recheck import artefacts_of
+from orchestrator.validity.stats import proportion_interval
 
 RUN_ID = "20261121-020000"
 HERE = "0a1b2c3d4e5f"  # the key of the conditions that samples name where nothing else is said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from orchestrator.matrix import Cell
+from orchestrator.planning.matrix import Cell
 from orchestrator.registry.load import Registry, load
 
 SMALL = """

@@ -12,15 +12,19 @@ from typing import Any
 
 import pytest
 
-from orchestrator import claims, going, gpus, report, run, schedule, session, versions
-from orchestrator.claims import Claim, Held
+from orchestrator.claims import claims
+from orchestrator.claims.claims import Claim, Held
 from orchestrator.errors import Exit
 from orchestrator.executors.protocol import Stop
 from orchestrator.layout import ProjectLayout, RunLayout
-from orchestrator.record_files import read_records
-from orchestrator.records import Record
-from orchestrator.resume import reopen
-from orchestrator.session import Request, open_session
+from orchestrator.planning import session, versions
+from orchestrator.planning.session import Request, open_session
+from orchestrator.records.files import read_records
+from orchestrator.records.record import Record
+from orchestrator.reports import report
+from orchestrator.runs import going, run
+from orchestrator.runs.resume import reopen
+from orchestrator.scheduling import gpus, schedule
 from tests.unit.fake_runner import FakeRunner, Killed
 
 REGISTRY = """

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.attempts import Attempts
 from orchestrator.errors import EnvironmentUnavailable, Unavailable
 from orchestrator.executors.protocol import Job, Log, Needs, Outcome, Status, Stop
-from orchestrator.gpus import Gpu
 from orchestrator.registry.schema import Fallback, Retries
-from orchestrator.schedule import Planned
+from orchestrator.scheduling.attempts import Attempts
+from orchestrator.scheduling.gpus import Gpu
+from orchestrator.scheduling.schedule import Planned
 from tests.unit.fake_runner import SAMPLES, FakeRunner, Fault, job_in
 
 INFRA = Outcome(status=Status.INFRA, reason="the engine is gone")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.claims import (
+from orchestrator.claims.claims import (
     Claim,
     Held,
     Mark,
@@ -28,15 +28,15 @@ from orchestrator.claims import (
     probe,
     taken_over,
 )
+from orchestrator.claims.files import open_lock, write_mark
+from orchestrator.claims.marks import to_bytes
 from orchestrator.errors import Unavailable
 from orchestrator.layout import PROJECT
-from orchestrator.lock_files import open_lock, write_mark
-from orchestrator.marks import to_bytes
 
 HOLD = """
 import os, pwd, sys
 from pathlib import Path
-from orchestrator.claims import Claim, claim, make_mark
+from orchestrator.claims.claims import Claim, claim, make_mark
 #os.setgroups([]), os.setgid(65534), os.setuid(65534)
 mark = make_mark(run_id=sys.argv[1], job_key="m@tf", folder=Path("/runs/r"), project="p")
 print("got" if isinstance(claim(map(Path, sys.argv[2:]), mark=mark), Claim) else "held", flush=True)

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from orchestrator import console as door
-from orchestrator.console_board import Board
-from orchestrator.console_style import make_console
-from orchestrator.console_views import DoctorRow, PlanRow, PlanView, TableView, bytes_text, clock_text
 from orchestrator.executors.protocol import Status
 from orchestrator.layout import PROJECT
-from orchestrator.records_table import score_table
-from orchestrator.samples import SampleView
+from orchestrator.records.samples import SampleView
+from orchestrator.reports.table import score_table
+from orchestrator.terminal import console as door
+from orchestrator.terminal.board import Board
+from orchestrator.terminal.style import make_console
+from orchestrator.terminal.views import DoctorRow, PlanRow, PlanView, TableView, bytes_text, clock_text
 from tests.unit.made_records import metric, record, unscored
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07[bold red]x[/] :smile: \u202egnirts\r\nerror: fake"
@@ -256,6 +256,6 @@ def test_json_is_json_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_the_door_imports_no_rich() -> None:
-    code = "import sys, orchestrator.console; print('rich' in sys.modules)"
+    code = "import sys, orchestrator.terminal.console; print('rich' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "False"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from orchestrator.console_board import Board
-from orchestrator.console_progress import JobProgress, Tail
 from orchestrator.executors.protocol import Status
+from orchestrator.terminal.board import Board
+from orchestrator.terminal.progress import JobProgress, Tail
 from tests.unit.made_records import record, unscored
 from tests.unit.test_console import WIDTHS, Screen, show
 

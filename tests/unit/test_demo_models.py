@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from demo import questions
-from orchestrator.stats import wilson
+from orchestrator.validity.stats import wilson
 
 DEMO = Path(__file__).resolve().parents[2] / "demo"
 TRAINED = DEMO / "models" / "tiny-llava"

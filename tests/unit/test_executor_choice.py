@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from docker.errors import APIError
 
+from orchestrator.claims.process import Process
 from orchestrator.errors import Unavailable, UsageError
 from orchestrator.executors import Backing, choose, project_name
 from orchestrator.executors.container_config import EngineFacts, RunAs, configure, labels, run_as, unkept
 from orchestrator.executors.container_engine import describe, explain, read_facts
 from orchestrator.executors.container_found import owner_of
 from orchestrator.executors.protocol import Job, Mount, Needs
-from orchestrator.process import Process
 
 OWNER = Process(host="node", boot="b", pid=7, start="123")
 DOCKER = EngineFacts(kind="docker", version=(20, 10))

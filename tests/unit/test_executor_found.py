@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from orchestrator.claims.process import Process, boot_id, this_process
 from orchestrator.executors.container_config import EngineFacts
 from orchestrator.executors.container_engine import Engine
 from orchestrator.executors.container_found import Found, age_seconds
 from orchestrator.executors.container_watch import ended_of
-from orchestrator.process import Process, boot_id, this_process
 
 
 def engine(now: object) -> Engine:

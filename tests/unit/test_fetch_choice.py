@@ -11,7 +11,7 @@ from lockstep_runner.fetch_choice import choose
 from lockstep_runner.fetch_contract import Repo, Url, hide, read_fetch
 from pydantic import ValidationError
 
-from orchestrator.fetch_files import FetchFile, FetchRepo, FetchUrl
+from orchestrator.fetch.files import FetchFile, FetchRepo, FetchUrl
 
 SHARDS = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
 BINS = [f"pytorch_model-0000{n}-of-00003.bin" for n in (1, 2, 3)]

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.claims.files import open_lock, try_flock
 from orchestrator.errors import UsageError
 from orchestrator.executors.fake import FakeExecutor
 from orchestrator.executors.protocol import Job, Log, Needs, Outcome, Status, Stop
-from orchestrator.fetch_files import FailureKind, FetchedItem, FetchFailure, FetchFile, FetchRepo, FetchResult, FetchUrl
-from orchestrator.fetch_only import last_line
-from orchestrator.fetch_plan import FetchPlan, fetchable, missing_lines, plan_fetch
-from orchestrator.fetching import Fetching, network_settings, not_tried, read_result
+from orchestrator.fetch.files import FailureKind, FetchedItem, FetchFailure, FetchFile, FetchRepo, FetchResult, FetchUrl
+from orchestrator.fetch.only import last_line
+from orchestrator.fetch.plan import FetchPlan, fetchable, missing_lines, plan_fetch
+from orchestrator.fetch.stage import Fetching, network_settings, not_tried, read_result
+from orchestrator.inputs.located import Located, Wanted
 from orchestrator.layout import ProjectLayout, RunLayout
-from orchestrator.located import Located, Wanted
-from orchestrator.lock_files import open_lock, try_flock
-from orchestrator.matrix import Cell
+from orchestrator.planning.matrix import Cell
 from orchestrator.registry.load import load
 from orchestrator.registry.schema import Retries, RunEntry
 

@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from orchestrator.errors import Unavailable, UsageError
-from orchestrator.gpus import APPS_QUERY, GPU_QUERY, LIST_QUERY, Ask, Gpu, inventory, unfit, unsuited, used_now
+from orchestrator.scheduling.gpus import (
+    APPS_QUERY,
+    GPU_QUERY,
+    LIST_QUERY,
+    Ask,
+    Gpu,
+    inventory,
+    unfit,
+    unsuited,
+    used_now,
+)
 
 FOUR = """\
 0, GPU-8f2d1c9a-0c3e-4b1f-9d5e-000000000000, NVIDIA A100-SXM4-80GB, 81920, 4, 8.0, 535.161.08, Disabled

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.console_progress import JobProgress, Tail
+from orchestrator.terminal.progress import JobProgress, Tail
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.fetch_files import FetchedFile, Marker
-from orchestrator.hubs import find, is_commit
+from orchestrator.fetch.files import FetchedFile, Marker
+from orchestrator.inputs.hubs import find, is_commit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.identity import FileHashes, digest, prediction_identity, samples_sha256, score_identity
+from orchestrator.planning.identity import FileHashes, digest, prediction_identity, samples_sha256, score_identity
 
 PARTS = {
     "environment": "e" * 64,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.fetch_files import FetchRepo, FetchUrl
-from orchestrator.identity import FileHashes
-from orchestrator.inputs import Located, data_root, hub_cache, locate_data, locate_model
+from orchestrator.fetch.files import FetchRepo, FetchUrl
+from orchestrator.inputs.located import unfetched, withheld_note
+from orchestrator.inputs.weights import Located, data_root, hub_cache, locate_data, locate_model
 from orchestrator.layout import ProjectLayout
-from orchestrator.located import unfetched, withheld_note
+from orchestrator.planning.identity import FileHashes
 from orchestrator.registry.load import Registry, load
 
 REGISTRY = """

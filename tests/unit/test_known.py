@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.planning.reuse import sources
+from orchestrator.planning.taking import seed, take
 from orchestrator.registry.schema import BenchmarkEntry
-from orchestrator.reuse import sources
-from orchestrator.taking import seed, take
 from tests.unit.made_records import (
     ACCURACY,
     DIGEST,

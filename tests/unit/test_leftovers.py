@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from orchestrator import leftovers
-from orchestrator.claims import Claim, claim, identity_lock, make_mark
+from orchestrator.claims.claims import Claim, claim, identity_lock, make_mark
+from orchestrator.claims.files import open_lock, try_flock, write_mark
+from orchestrator.claims.marks import to_bytes
+from orchestrator.claims.process import Process, this_process
 from orchestrator.errors import Exit, Unavailable
 from orchestrator.executors import project_name
 from orchestrator.executors.container_config import EngineFacts
 from orchestrator.executors.container_engine import Engine
 from orchestrator.layout import PROJECT, RunLayout
-from orchestrator.leftovers import find_leftovers, remove_leftover
-from orchestrator.live import Live
-from orchestrator.lock_files import open_lock, try_flock, write_mark
-from orchestrator.marks import to_bytes
-from orchestrator.process import Process, this_process
+from orchestrator.runs import leftovers
+from orchestrator.runs.leftovers import find_leftovers, remove_leftover
+from orchestrator.runs.live import Live
 from orchestrator.verbs.watching import cancel
 
 MINE = project_name(PROJECT)

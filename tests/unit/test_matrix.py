@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import Exit, NothingSelected, UsageError
-from orchestrator.matrix import Cell, Selection, select
+from orchestrator.planning.matrix import Cell, Selection, select
 from orchestrator.registry import terms
 from orchestrator.registry.load import Registry, load
 

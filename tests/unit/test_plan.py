@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.errors import Exit
-from orchestrator.inputs import Located
+from orchestrator.inputs.weights import Located
 from orchestrator.job import BenchmarkIndex, IndexedSample, MetricSpec
-from orchestrator.plan import Facts, Limit, choose, make_plan, too_small
+from orchestrator.planning.plan import Facts, Limit, choose, make_plan, too_small
 from orchestrator.registry.schema import BenchmarkEntry
 from tests.unit.registries import small_registry
 

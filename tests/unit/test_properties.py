@@ -14,12 +14,12 @@ from pathlib import Path
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.attempts import Attempts
 from orchestrator.errors import Exit
 from orchestrator.executors.protocol import Job, Log, Needs, Outcome, Status, Stop
-from orchestrator.gpus import Gpu
 from orchestrator.registry.schema import Fallback, Retries
-from orchestrator.schedule import Planned, Schedule
+from orchestrator.scheduling.attempts import Attempts
+from orchestrator.scheduling.gpus import Gpu
+from orchestrator.scheduling.schedule import Planned, Schedule
 from tests.unit.fake_runner import SAMPLES, FakeRunner, Fault, job_in
 from tests.unit.small_world import CELLS, World, small_world
 

@@ -12,9 +12,9 @@ import pytest
 
 from orchestrator.executors.protocol import Status
 from orchestrator.layout import RunLayout
-from orchestrator.recheck import artefacts_of, checked_records, recheck
-from orchestrator.record_files import read_records
-from orchestrator.records import Record
+from orchestrator.records.files import read_records
+from orchestrator.records.record import Record
+from orchestrator.validity.recheck import artefacts_of, checked_records, recheck
 from tests.unit.made_records import a_run, metric, record, unscored
 
 INFER = "llava/tf-4.37/POPE/infer"

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from orchestrator.executors.protocol import Status
 from orchestrator.files import replace_file
 from orchestrator.layout import RunLayout
-from orchestrator.record_files import RecordError, read_record, read_records, read_run, write_record
-from orchestrator.records import repro_command
+from orchestrator.records.files import RecordError, read_record, read_records, read_run, write_record
+from orchestrator.records.record import repro_command
 from tests.unit.made_records import NASTY, a_run, metric, record, run_file, unscored
 
 

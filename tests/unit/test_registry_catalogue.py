@@ -10,7 +10,7 @@ import pytest
 from lockstep_runner import rules
 
 from orchestrator.layout import PROJECT
-from orchestrator.matrix import select
+from orchestrator.planning.matrix import select
 from orchestrator.registry.catalogue import catalogue, has_comment, unsourced
 from orchestrator.registry.load import Registry, load
 from orchestrator.registry.schema import BenchmarkType

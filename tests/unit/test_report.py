@@ -14,13 +14,13 @@ import pytest
 from orchestrator.executors.protocol import Status
 from orchestrator.job import BenchmarkSpec, EvaluateStage, JobFile
 from orchestrator.layout import RunLayout
-from orchestrator.record_files import RecordError, read_records
-from orchestrator.report import build, point_latest
-from orchestrator.report_agree import disagreements
-from orchestrator.report_drift import Drift, drift
-from orchestrator.report_rows import COLUMNS, Value, csv_bytes, csv_cell, csv_text
-from orchestrator.report_xlsx import xlsx_text
-from orchestrator.stats import wilson
+from orchestrator.records.files import RecordError, read_records
+from orchestrator.reports.agree import disagreements
+from orchestrator.reports.drift import Drift, drift
+from orchestrator.reports.report import build, point_latest
+from orchestrator.reports.rows import COLUMNS, Value, csv_bytes, csv_cell, csv_text
+from orchestrator.reports.xlsx import xlsx_text
+from orchestrator.validity.stats import wilson
 from tests.unit.made_records import (
     NASTY,
     RUN_ID,

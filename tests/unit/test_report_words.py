@@ -10,17 +10,17 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from orchestrator import console as door
-from orchestrator.console_board import Board
-from orchestrator.console_style import make_console
 from orchestrator.executors.protocol import Status
 from orchestrator.job import Conditions
 from orchestrator.layout import RunLayout
-from orchestrator.record_words import attempts_text, bounds_text, conditions_text, notes
-from orchestrator.records import AnsweredUnder, Attempt, Record
-from orchestrator.records_table import score_table
-from orchestrator.report import build
-from orchestrator.report_rows import csv_cell, csv_text
+from orchestrator.records.record import AnsweredUnder, Attempt, Record
+from orchestrator.reports.report import build
+from orchestrator.reports.rows import csv_cell, csv_text
+from orchestrator.reports.table import score_table
+from orchestrator.reports.words import attempts_text, bounds_text, conditions_text, notes
+from orchestrator.terminal import console as door
+from orchestrator.terminal.board import Board
+from orchestrator.terminal.style import make_console
 from tests.unit.made_records import RUN_ID, a_run, conditions, metric, record, unscored
 
 OLD = "20261120-020000"

@@ -9,16 +9,16 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from orchestrator.executors.protocol import Status
-from orchestrator.identity import Identity, prediction_identity, samples_sha256, score_identity
-from orchestrator.known import Known, read_known, read_own
 from orchestrator.layout import RunLayout
-from orchestrator.matrix import Cell
-from orchestrator.parts import Content, changed
-from orchestrator.plan import Chosen, Plan, PlannedCell
-from orchestrator.records import Record
+from orchestrator.planning.identity import Identity, prediction_identity, samples_sha256, score_identity
+from orchestrator.planning.matrix import Cell
+from orchestrator.planning.parts import Content, changed
+from orchestrator.planning.plan import Chosen, Plan, PlannedCell
+from orchestrator.planning.reuse import is_same, sources, with_reuse
+from orchestrator.planning.taking import copy_cell, take
+from orchestrator.records.known import Known, read_known, read_own
+from orchestrator.records.record import Record
 from orchestrator.registry.schema import BenchmarkEntry
-from orchestrator.reuse import is_same, sources, with_reuse
-from orchestrator.taking import copy_cell, take
 from tests.unit.made_records import (
     ACCURACY,
     DIGEST,

@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from orchestrator.runlog import LineLog, Redaction, run_log
+from orchestrator.runs.log import LineLog, Redaction, run_log
 
 CLOCK = datetime(2026, 11, 21, 2, 0, 5, tzinfo=timezone.utc)
 

@@ -15,8 +15,8 @@ from lockstep_runner.adapters.remote_code import RemoteCodeModel
 from lockstep_runner.conditions import keep_conditions, key_of
 from lockstep_runner.contract import Model
 
-from orchestrator.identity import digest
 from orchestrator.job import Conditions, Prediction
+from orchestrator.planning.identity import digest
 from tests.unit.runner_fakes import House, house, infer, raises
 
 

@@ -14,8 +14,8 @@ from lockstep_runner.files import DataError, DiskError, LineFile, read_lines, wr
 from lockstep_runner.predictions import prompt_digest, read_predictions, take_over
 
 from orchestrator import layout
-from orchestrator.identity import samples_sha256
 from orchestrator.job import JobFile, ModelSpec
+from orchestrator.planning.identity import samples_sha256
 from tests.unit.runner_fakes import evaluate, index, infer
 
 HARD = [

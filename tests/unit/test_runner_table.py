@@ -11,9 +11,9 @@ from lockstep_runner import table
 from lockstep_runner.table import COLUMNS
 
 from orchestrator.layout import RunLayout
-from orchestrator.report_agree import disagreements
-from orchestrator.report_rows import csv_cell, csv_text
-from orchestrator.visible import visible
+from orchestrator.reports.agree import disagreements
+from orchestrator.reports.rows import csv_cell, csv_text
+from orchestrator.terminal.visible import visible
 from tests.unit.made_records import NASTY, metric, record
 from tests.unit.runner_fakes import House, evaluate, house, infer, raises
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import Unavailable, UsageError
-from orchestrator.runs import find_run, new_run
+from orchestrator.runs.folders import find_run, new_run
 
 NOON = datetime(2026, 11, 21, 12, 0, 0)
 

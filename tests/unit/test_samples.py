@@ -9,7 +9,7 @@ import pytest
 from orchestrator.errors import LockstepError
 from orchestrator.executors.protocol import Status
 from orchestrator.job import Prediction
-from orchestrator.samples import read_lines, samples_of
+from orchestrator.records.samples import read_lines, samples_of
 from tests.unit.made_records import NASTY, JobFolder, a_run, failure, prediction, record, score, unscored, write_lines
 
 

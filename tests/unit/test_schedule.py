@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from orchestrator.errors import Unavailable
 from orchestrator.executors.fake import OK, FakeExecutor
 from orchestrator.executors.protocol import Job, Log, Outcome, Status, Stop
-from orchestrator.gpus import Gpu
-from orchestrator.schedule import Event, Finished, Planned, Schedule, Started
+from orchestrator.scheduling.gpus import Gpu
+from orchestrator.scheduling.schedule import Event, Finished, Planned, Schedule, Started
 
 FAILED = Outcome(status=Status.FAILED, reason="ValueError: no")
 

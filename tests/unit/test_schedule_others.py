@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import claims as claims_module
-from orchestrator import schedule as schedule_module
-from orchestrator.claims import Claim, Held, Mark, claim, gpu_lock, identity_lock, make_mark
-from orchestrator.contention import checked
+from orchestrator.claims import claims as claims_module
+from orchestrator.claims.claims import Claim, Held, Mark, claim, gpu_lock, identity_lock, make_mark
+from orchestrator.claims.process import this_process
 from orchestrator.errors import Unavailable
 from orchestrator.executors.fake import OK, FakeExecutor
 from orchestrator.executors.protocol import Job, Log, Needs, Outcome, Status, Stop
-from orchestrator.gpus import Gpu
-from orchestrator.process import this_process
-from orchestrator.schedule import Event, Finished, Planned, Schedule, Started, Waiting
+from orchestrator.scheduling import schedule as schedule_module
+from orchestrator.scheduling.contention import checked
+from orchestrator.scheduling.gpus import Gpu
+from orchestrator.scheduling.schedule import Event, Finished, Planned, Schedule, Started, Waiting
 from tests.unit.test_schedule import gpu, plan, silent
 
 

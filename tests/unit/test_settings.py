@@ -15,7 +15,7 @@ from orchestrator.executors.container_config import EngineFacts
 from orchestrator.executors.container_engine import Engine
 from orchestrator.layout import PROJECT, ProjectLayout
 from orchestrator.registry.load import load
-from orchestrator.runlog import Redaction
+from orchestrator.runs.log import Redaction
 from orchestrator.settings import credentials, secret_values, settings, without_credentials
 
 

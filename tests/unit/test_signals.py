@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.errors import Exit, StoppedAtOnce
 from orchestrator.executors.protocol import Stop
-from orchestrator.signals import stopped_by_signals
+from orchestrator.runs.signals import stopped_by_signals
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from orchestrator.layout import PROJECT
-from orchestrator.stats import proportion_interval, wilson
+from orchestrator.validity.stats import proportion_interval, wilson
 
 
 def test_wilson_is_the_published_interval() -> None:
@@ -68,6 +68,8 @@ def test_partial_credit_has_no_wilson_interval() -> None:
 
 
 def test_statistics_of_a_record_load_no_scientific_library() -> None:
-    code = "import sys, orchestrator.validity; print([m for m in ('scipy', 'numpy', 'pandas') if m in sys.modules])"
+    code = (
+        "import sys, orchestrator.validity.judge; print([m for m in ('scipy', 'numpy', 'pandas') if m in sys.modules])"
+    )
     said = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"

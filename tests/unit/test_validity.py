@@ -10,8 +10,8 @@ import pytest
 
 from orchestrator.executors.protocol import Outcome, Status
 from orchestrator.job import MetricSpec
-from orchestrator.stats import wilson
-from orchestrator.validity import judge_cell
+from orchestrator.validity.judge import judge_cell
+from orchestrator.validity.stats import wilson
 from tests.unit.made_records import ACCURACY, JobFolder, failure, prediction, score, versions, write_lines
 
 

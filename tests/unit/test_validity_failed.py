@@ -8,8 +8,8 @@ import pytest
 
 from orchestrator.executors.protocol import Status
 from orchestrator.job import MetricSpec
-from orchestrator.stats import wilson
-from orchestrator.validity import judge_cell
+from orchestrator.validity.judge import judge_cell
+from orchestrator.validity.stats import wilson
 from tests.unit.made_records import ACCURACY, JobFolder, failure, prediction, score
 
 MEAN = MetricSpec(id="accuracy", unit="%", max=100, mean=True)

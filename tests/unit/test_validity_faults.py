@@ -12,8 +12,8 @@ import pytest
 
 from orchestrator.executors.protocol import Outcome, Status
 from orchestrator.layout import slug
-from orchestrator.samples import read_conditions
-from orchestrator.validity import judge_cell
+from orchestrator.records.samples import read_conditions
+from orchestrator.validity.judge import judge_cell
 from tests.unit.made_records import (
     DIGEST,
     HERE,

@@ -10,9 +10,9 @@ from lockstep_runner.adapters import ADAPTERS, name_of
 from lockstep_runner.contract import Model
 from lockstep_runner.scoring import _name
 
-from orchestrator import versions_lint
 from orchestrator.layout import PROJECT
-from orchestrator.versions import RUNNER, adapter_version, declared, scorer_name
+from orchestrator.planning import versions_lint
+from orchestrator.planning.versions import RUNNER, adapter_version, declared, scorer_name
 
 LOCKS = PROJECT / "requirements-locks"
 

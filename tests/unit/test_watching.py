@@ -14,18 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import watching
-from orchestrator.claims import Blocked, Held, make_mark
-from orchestrator.console_status import print_log_line, print_runs
-from orchestrator.console_style import make_console
+from orchestrator.claims.claims import Blocked, Held, make_mark
+from orchestrator.claims.process import Life, Process, terminate, this_process
 from orchestrator.errors import LockstepError, UsageError
 from orchestrator.executors.fake import OK
 from orchestrator.executors.protocol import Job, Outcome, Status
 from orchestrator.layout import Mount, RunLayout
-from orchestrator.live import Live, is_alive, process_of, read_live
-from orchestrator.process import Life, Process, terminate, this_process
-from orchestrator.schedule import Finished, Planned, Started, Waiting
-from orchestrator.watching import JobLog, follow, logs_of, over, runs_in, view_run
+from orchestrator.runs import watching
+from orchestrator.runs.live import Live, is_alive, process_of, read_live
+from orchestrator.runs.watching import JobLog, follow, logs_of, over, runs_in, view_run
+from orchestrator.scheduling.schedule import Finished, Planned, Started, Waiting
+from orchestrator.terminal.status import print_log_line, print_runs
+from orchestrator.terminal.style import make_console
 from tests.unit.test_schedule import gpu
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=timezone.utc)
@@ -179,7 +179,7 @@ def test_a_full_disk_costs_the_view_and_not_the_run(run: RunLayout, monkeypatch:
         raise OSError(28, "No space left on device")
 
     live = begun(run)
-    monkeypatch.setattr("orchestrator.live.replace_file", full)
+    monkeypatch.setattr("orchestrator.runs.live.replace_file", full)
     live.end(0)
 
 

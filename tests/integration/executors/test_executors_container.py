@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from orchestrator.claims.process import this_process
 from orchestrator.executors.container_config import UNPRIVILEGED
 from orchestrator.executors.container_engine import Engine
 from orchestrator.executors.container_found import owner_of
 from orchestrator.executors.protocol import Job, Mount, Needs, Status, Stop
-from orchestrator.process import this_process
 from tests.integration.executors.conftest import PROJECT, Bench, container_bench
 
 pytestmark = pytest.mark.engine

@@ -1,0 +1,1 @@
+"""What no two runs may do at once."""

@@ -1,0 +1,1 @@
+"""Where weights, data and sources are on this machine."""

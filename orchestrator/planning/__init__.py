@@ -1,0 +1,1 @@
+"""From a registry to jobs: what will run, what is there already, and why."""

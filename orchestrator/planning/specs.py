@@ -1,0 +1,50 @@
+"""Models and benchmarks as the runner sees them."""
+
+from __future__ import annotations
+
+from orchestrator.inputs.weights import Located, answers_target
+from orchestrator.job import BenchmarkSpec, ModelSpec
+from orchestrator.registry.load import Registry
+
+
+def benchmark_spec(registry: Registry, name: str, located: Located) -> BenchmarkSpec:
+    """The benchmark as the runner sees it: its file under cache/, its hash, its metrics."""
+    entry = registry.benchmarks[name]
+    return BenchmarkSpec(
+        name=name,
+        dataset=entry.dataset or name,
+        type=entry.type,
+        data=located.mounts[0].target,
+        sha256=str(located.identity["data"]),
+        group_by=entry.group_by,
+        cluster_by=entry.cluster_by,
+        category_by=entry.category_by,
+        judge=entry.judge,
+        scorer=entry.scorer,
+        metrics=entry.all_metrics,
+    )
+
+
+def model_spec(registry: Registry, name: str, located: Located, *, seed: int) -> ModelSpec:
+    """The model as the runner sees it; a blind one is the model it blinds, with the image withheld."""
+    entry = registry.models[name]
+    weights, real = registry.weights_of(name)
+    folder = next((m.target for m in located.mounts if m.target.startswith("cache/models/")), None)
+    return ModelSpec.model_validate(
+        {
+            "name": name,
+            "adapter": real.resolved_kind,
+            "harness_name": (real.harness_name or weights) if real.harness else None,
+            "path": folder,
+            "repo": real.repo,
+            "revision": located.revision if real.repo else None,
+            "answers": answers_target(real.answers) if real.answers else None,
+            "blind": entry.resolved_kind == "blind",
+            "trust_remote_code": entry.trust_remote_code,
+            "settings": entry.settings,
+            "max_new_tokens": entry.max_new_tokens,
+            "batch_size": entry.batch_size,
+            "sources": list(located.sources),
+            "seed": seed,
+        }
+    )

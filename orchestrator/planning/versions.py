@@ -1,0 +1,44 @@
+"""The versions that the runner's adapters and scorers declare, read from their source without importing it.
+
+They are parts of identities (orchestrator/planning/parts.py), so that the host knows before a start what a job will say in its
+result.json: `adapter_version` is that file's `adapter`, `scorer_name` its `scorer`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from orchestrator.layout import PROJECT
+
+RUNNER = PROJECT / "runner" / "lockstep_runner"
+_KITS = ("ms-vlmeval", "vlmeval")  # as the runner's kit.version() looks for them
+
+
+def adapter_version(kind: str, runner: Path = RUNNER) -> str:
+    """`hf 1`: the adapter of a model's kind and its version. Raises OSError or ValueError where it has none."""
+    return f"{kind} {declared(adapter_module(kind, runner))}"
+
+
+def adapter_module(kind: str, runner: Path = RUNNER) -> Path:
+    return runner / "adapters" / f"{kind.replace('-', '_')}.py"
+
+
+def scorer_name(scorer: str, locks: Path, environment: str, runner: Path = RUNNER) -> str | None:
+    """`ms-vlmeval 0.0.18, lockstep 1`; None where the environment's lock is not there or pins no such scorer."""
+    try:
+        lock = (locks / f"{environment}.txt").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    pinned = dict(re.findall(r"^([A-Za-z0-9][\w.-]*)==([^\s;\\]+)", lock, re.MULTILINE))
+    name = next((name for name in (("sacrebleu",) if scorer == "bleu" else _KITS) if name in pinned), None)
+    return None if name is None else f"{name} {pinned[name]}, lockstep {declared(runner / 'scoring.py')}"
+
+
+def declared(module: Path) -> str:
+    """What a module's line `VERSION = "…"` says. Raises ValueError where there is none."""
+    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "VERSION" for t in node.targets):
+            return str(ast.literal_eval(node.value))
+    raise ValueError(f'{module.name}: declares no VERSION = "…"')
