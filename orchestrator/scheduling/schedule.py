@@ -219,7 +219,8 @@ class _Going:
         at_work = bool(self._running)
         verdict = self._others.verdict(planned.key, held, adopting=adopting, at_work=at_work, enough=enough)
         if verdict == "drop":
-            self._drop(planned, replace(skipped(held.text), conditions={"held": True}))
+            said = f"{held.text}; --wait waits for it"
+            self._drop(planned, replace(skipped(said), conditions={"held": True}))
             return None
         if verdict != "own" and self._others.is_new(planned.key, held):
             self._schedule.on_event(Waiting(planned=planned, held=held))

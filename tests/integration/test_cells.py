@@ -163,7 +163,9 @@ def test_a_disk_that_fills_up_keeps_what_was_finished(tmp_path: Path) -> None:
     # a shell beside the run takes all that is left once the first cell is ok, and copies out what stays
     script = (
         f"""(until grep -qs '"status": "ok"' {disk}/*/records/*/*.json; do sleep 0.02; done; """
-        f"""cat /dev/zero > {disk}/fill 2>/dev/null; true) & "$@"; code=$?; kill $! 2>/dev/null; """
+        f"""fallocate -l $(($(df --output=avail -B1 {disk} | tail -1) - 1000000)) {disk}/fill; """
+        f"""cat /dev/zero >> {disk}/fill 2>/dev/null; """
+        """true) & "$@"; code=$?; kill $! 2>/dev/null; """
         f"""cp -r {disk}/2* {tmp_path}/kept; exit $code"""
     )
     words = ("--registry", str(registry), "--models", "b,c,d", "--executor", "venv", "--jobs", "1")
